@@ -1,0 +1,3 @@
+//! Performance harness.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Krait: virtual disks over NBD.

@@ -1,0 +1,3 @@
+//! The `krait` command.
+
+fn main() {}

@@ -1,0 +1,23 @@
+//! The seam to time, randomness and scheduling of one core.
+
+use std::future::Future;
+use std::time::Duration;
+
+/// What engine code may ask of the core that it runs on. A handle is cheap to clone. Futures and
+/// tasks stay on their core and need not be `Send`.
+pub trait Runtime: Clone + 'static {
+    /// Monotonic time since some fixed instant of this process.
+    fn now(&self) -> Duration;
+
+    /// Waits at least `span`.
+    async fn sleep(&self, span: Duration);
+
+    /// Starts a task that runs on this core until it ends; nothing cancels it.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// 64 random bits, good enough for unique names.
+    fn random(&self) -> u64;
+
+    /// Lets other tasks of this core run; called between slices of at most 50 µs of computing.
+    async fn pause(&self);
+}
