@@ -94,6 +94,32 @@ impl Layout {
         (end > start).then(|| ShardRun { start: ShardBlock(start), count: end - start })
     }
 
+    /// The runs that `shard` owns of those blocks of `extent` which `maker` owned under the layout
+    /// `made`: what an extent in a log or a chunk of an earlier opening means in this one. The
+    /// stripe is the same in both. One run if the layouts are equal, else one for each stripe.
+    pub fn inherited(
+        self,
+        shard: ShardId,
+        made: Self,
+        maker: ShardId,
+        extent: Extent,
+    ) -> impl Iterator<Item = ShardRun> {
+        assert_eq!(self.stripe_shift, made.stripe_shift, "the stripe of a volume never changes");
+        let same = self == made;
+        let whole = (same && shard == maker).then(|| self.owned(shard, extent)).flatten();
+        let made_by = if same { None } else { made.owned(maker, extent) };
+        let stripes = made_by.into_iter().flat_map(move |run| {
+            let shift = made.stripe_shift;
+            (run.start.0 >> shift..=(run.end().0 - 1) >> shift).filter_map(move |stripe| {
+                let start = run.start.0.max(stripe << shift);
+                let end = run.end().0.min((stripe + 1) << shift);
+                let lba = made.to_volume(maker, ShardBlock(start));
+                self.owned(shard, Extent::new(lba, end - start).expect("a part of the run"))
+            })
+        });
+        whole.into_iter().chain(stripes)
+    }
+
     /// How many blocks below `lba` the shard owns, which is the shard address of the first owned
     /// block at or after `lba`.
     fn lower_bound(self, shard: ShardId, lba: Lba) -> u64 {
@@ -145,6 +171,31 @@ mod tests {
                         prop_assert_eq!(layout.owned(shard, layout.span(shard, run)), Some(run));
                     }
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_inherited_extent_is_the_same_blocks(
+            lba in 0u64..9000, count in 1u64..9000, before in 1u16..5, after in 1u16..5,
+        ) {
+            let (made, now) = (Layout::new(10, before).unwrap(), Layout::new(10, after).unwrap());
+            let extent = Extent::new(Lba(lba), count).unwrap();
+            for maker in (0..before).map(ShardId) {
+                let mut slow: Vec<_> =
+                    (lba..lba + count).filter(|&l| made.owner(Lba(l)) == maker).collect();
+                let mut fast: Vec<_> = (0..after)
+                    .map(ShardId)
+                    .flat_map(|shard| {
+                        now.inherited(shard, made, maker, extent).flat_map(move |run| {
+                            (run.start.0..run.end().0).map(move |b| now.to_volume(shard, ShardBlock(b)).0)
+                        })
+                    })
+                    .collect();
+                fast.sort_unstable();
+                slow.sort_unstable();
+                prop_assert_eq!(fast, slow);
             }
         }
     }

@@ -1,0 +1,177 @@
+//! Bugs planted on purpose, to prove that the tests would find them.
+//!
+//! Code that a test must not let break asks [`is`] at the place where the bug would be. Without
+//! the feature `planted`, which no build of the product has, the answer is a constant `false` and
+//! the hook leaves no trace. With it, a test plants one bug at a time on its own thread with
+//! `plant`, and `times_asked` tells whether the hook was reached at all.
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $bug:ident = $name:literal,)*) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Bug {
+            $($(#[$doc])* $bug,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$bug),*];
+
+            /// Its name on a command line and in a report.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$bug => $name,)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A FLUSH syncs the shard of the core that it came in on, and no other.
+    FlushOneShard = "flush-one-shard",
+    /// A FLUSH waits for the append, and skips the sync.
+    FlushWithoutSync = "flush-without-sync",
+    /// A FLUSH takes the log position before the writes that were answered are in the log.
+    FlushAckBeforeAppend = "flush-ack-before-append",
+    /// A shard is marked clean when its sync begins, so that a second FLUSH does not wait for it.
+    CleanBeforeSyncEnds = "clean-before-sync-ends",
+    /// An error of a sync is logged and forgotten.
+    SyncErrorIgnored = "sync-error-ignored",
+    /// A failed sync is tried again, and believed when it succeeds.
+    SyncRetried = "sync-retried",
+    /// Replay takes a record whose header is whole without the checksums of its payload.
+    NoPayloadChecksum = "no-payload-checksum",
+    /// Replay goes shard by shard, in whatever order the segments are listed, not in the order of
+    /// incarnation and epoch.
+    ReplayInListOrder = "replay-in-list-order",
+    /// Replay takes records of any incarnation that stand behind the valid tail.
+    NoIncarnationCheck = "no-incarnation-check",
+    /// Replay does not skip the records that the manifest's cut covers.
+    NoEpochFilter = "no-epoch-filter",
+    /// Recovery acts on what it read from the log without making it durable first.
+    RecoveryWithoutSync = "recovery-without-sync",
+    /// A segment is recycled when its chunks are uploaded, before the manifest is published.
+    RecycleBeforeManifest = "recycle-before-manifest",
+    /// Opening for writing does not raise the incarnation: two writers do not notice each other.
+    NoFencing = "no-fencing",
+    /// A chunk that cannot be read is taken for a hole.
+    ZerosOnStoreError = "zeros-on-store-error",
+    /// A run of a chunk or of the log is dropped whole if its first block is superseded.
+    RunDroppedByFirstBlock = "run-dropped-by-first-block",
+    /// A write of a part of a block reads the rest before it has the block for itself.
+    PartialWriteRace = "partial-write-race",
+    /// Unfolded chunks are looked through from the oldest to the newest.
+    UnfoldedReversed = "unfolded-reversed",
+    /// TRIM and WRITE_ZEROES are not replayed.
+    ZeroesNotReplayed = "zeroes-not-replayed",
+    /// A block that was read from the store enters the cache after a write has replaced it.
+    StaleCacheFill = "stale-cache-fill",
+    /// A frozen map is dropped when its chunks are uploaded, before reads can find them.
+    FrozenDroppedEarly = "frozen-dropped-early",
+    /// A map page is folded without the chunks that were published while it was being made.
+    FoldMissesNewChunks = "fold-misses-new-chunks",
+}
+
+impl Bug {
+    /// The bug of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}
+
+/// Whether this bug is planted: never, without the feature.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+#[must_use]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+mod plot {
+    use std::cell::Cell;
+    use std::marker::PhantomData;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+        static ASKED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Whether this bug is planted on this thread.
+    #[must_use]
+    pub fn is(bug: Bug) -> bool {
+        let planted = PLANTED.get() == Some(bug);
+        ASKED.set(ASKED.get() + u64::from(planted));
+        planted
+    }
+
+    /// How often the hook of the planted bug was reached since it was planted on this thread.
+    #[must_use]
+    pub fn times_asked() -> u64 {
+        ASKED.get()
+    }
+
+    /// Plants a bug on this thread, until the guard is dropped.
+    ///
+    /// # Panics
+    /// If one is planted already.
+    pub fn plant(bug: Bug) -> Planted {
+        assert_eq!(PLANTED.replace(Some(bug)), None, "one bug at a time");
+        ASKED.set(0);
+        Planted { of_this_thread: PhantomData }
+    }
+
+    /// Keeps a bug planted.
+    #[must_use = "the bug is gone when this is dropped"]
+    pub struct Planted {
+        of_this_thread: PhantomData<*const ()>,
+    }
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.set(None);
+        }
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use plot::{Planted, is, plant, times_asked};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_parse() {
+        assert!(Bug::ALL.len() >= 20);
+        for &bug in Bug::ALL {
+            assert_eq!(Bug::parse(bug.name()), Some(bug));
+        }
+        assert_eq!(Bug::parse("none"), None);
+    }
+
+    #[test]
+    #[cfg(not(feature = "planted"))]
+    fn nothing_is_planted_in_the_product() {
+        assert!(Bug::ALL.iter().all(|&bug| !is(bug)));
+    }
+
+    #[test]
+    #[cfg(feature = "planted")]
+    fn a_bug_is_planted_alone_and_only_for_a_while() {
+        assert!(!is(Bug::FlushOneShard));
+        {
+            let _planted = plant(Bug::FlushOneShard);
+            assert!(is(Bug::FlushOneShard) && !is(Bug::NoFencing));
+            let elsewhere = std::thread::Builder::new().spawn(|| is(Bug::FlushOneShard));
+            assert_eq!(elsewhere.expect("a thread starts").join().ok(), Some(false));
+            assert_eq!(times_asked(), 1);
+        }
+        assert!(!is(Bug::FlushOneShard));
+    }
+}
