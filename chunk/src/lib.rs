@@ -1,5 +1,35 @@
 //! Object stores and what Krait keeps in them: chunks, map pages, manifests.
 
+pub mod catalog;
+pub mod check;
+pub mod chunk;
+pub mod conformance;
+pub mod directory;
+pub mod error;
+pub mod extent_map;
+pub mod file;
+#[cfg(test)]
+mod hooked;
+pub mod ids;
+pub mod limits;
+pub mod manifest;
+pub mod manifest_log;
+pub mod map_object;
+pub mod memory;
+pub mod page;
+mod sealed;
 pub mod store;
+pub mod workers;
 
+pub use chunk::{ChunkBuilder, ChunkIndex, ChunkInfo, Content, Entry, Hole, block_crc};
+pub use directory::{DirectorySegment, PageRef, SegmentIdentity, SegmentIndex};
+pub use error::{ErrorKind, FormatError, ReadError};
+pub use extent_map::{ExtentMap, Piece};
+pub use file::FileStore;
+pub use ids::{ChunkId, ManifestSeq, PayloadBlock, VolumeName, VolumeNameError};
+pub use manifest::{Cut, Manifest};
+pub use map_object::MapObjectBuilder;
+pub use memory::MemoryStore;
+pub use page::{MapPage, PageIdentity, PageIndex, PageRun, PageValue};
 pub use store::{ObjectName, ObjectStore, StoreError, StoreKind};
+pub use workers::{Workers, WorkersError};

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 
+use bytes::Bytes;
+
 /// Name of an object: non-empty parts of `[A-Za-z0-9._-]` joined by `/`, none of them `.` or
-/// `..`, 512 bytes at most. Below a store's own prefix.
+/// `..`, each at most 255 bytes, 512 bytes in all. Below a store's own prefix.
+///
+/// No object's name may be another's followed by `/`: a store of files cannot hold both.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ObjectName(String);
 
@@ -15,7 +19,8 @@ impl ObjectName {
         let text = text.into();
         let byte_fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let part_fits = |part: &str| {
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(byte_fits)
+            let length_fits = (1..=255).contains(&part.len());
+            length_fits && part != "." && part != ".." && part.bytes().all(byte_fits)
         };
         (text.len() <= 512 && text.split('/').all(part_fits)).then_some(Self(text))
     }
@@ -90,11 +95,15 @@ pub enum StoreError {
 pub trait ObjectStore: Clone + 'static {
     /// Writes an object whose name nobody else uses. An object of the same name is replaced
     /// whole.
-    async fn put(&self, name: &ObjectName, body: Vec<u8>) -> Result<(), StoreError>;
+    async fn put(&self, name: &ObjectName, body: impl Into<Bytes>) -> Result<(), StoreError>;
 
     /// Writes an object only if its name is free: of any number of racing callers exactly one
     /// succeeds, the others get [`StoreError::Exists`].
-    async fn put_if_absent(&self, name: &ObjectName, body: Vec<u8>) -> Result<(), StoreError>;
+    async fn put_if_absent(
+        &self,
+        name: &ObjectName,
+        body: impl Into<Bytes>,
+    ) -> Result<(), StoreError>;
 
     /// Reads exactly the bytes of `range`; a range past the end is [`StoreError::Range`], never a
     /// short result.

@@ -1,0 +1,80 @@
+//! Compares blocks of data with their checksums, many at a time, in the order of chunks.
+
+use std::ops::Range;
+
+use wal::{BLOCK_BYTES, Lba, VolumeId};
+
+use super::{CheckReport, Problem};
+use crate::chunk::{block_crc, payload_range, read_index};
+use crate::error::ReadError;
+use crate::ids::{ChunkId, PayloadBlock};
+use crate::limits::CHECK_GAP_BLOCKS;
+use crate::store::ObjectStore;
+
+/// One block of the volume and where its bytes should be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct BlockRef {
+    pub chunk: ChunkId,
+    pub block: PayloadBlock,
+    pub lba: Lba,
+    /// As the map page has it; `None` if the chunk's own index has it.
+    pub crc: Option<u32>,
+}
+
+/// Checks all references and forgets them.
+pub(super) async fn verify<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    refs: &mut Vec<BlockRef>,
+    report: &mut CheckReport,
+) {
+    refs.sort_unstable();
+    for pair in refs.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        if (a.chunk, a.block) == (b.chunk, b.block) {
+            let lbas = [a.lba, b.lba];
+            report.problem(Problem::OwnedTwice { lbas, chunk: a.chunk, block: a.block });
+        }
+    }
+    for same_chunk in refs.chunk_by(|a, b| a.chunk == b.chunk) {
+        let chunk = same_chunk[0].chunk;
+        report.counts.chunks += 1;
+        if let Err(source) = verify_chunk(store, volume, same_chunk, report).await {
+            report.problem(Problem::Chunk { chunk, source });
+        }
+    }
+    refs.clear();
+}
+
+async fn verify_chunk<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    refs: &[BlockRef],
+    report: &mut CheckReport,
+) -> Result<(), ReadError> {
+    let chunk = refs[0].chunk;
+    let index = read_index(store, volume, chunk).await?;
+    let near = |a: &BlockRef, b: &BlockRef| b.block.0 - a.block.0 <= CHECK_GAP_BLOCKS;
+    for near_by in refs.chunk_by(near) {
+        let first = near_by[0].block;
+        let blocks = near_by[near_by.len() - 1].block.0 - first.0 + 1;
+        // Beyond the payload lies the index, whose bytes match no block.
+        let bytes =
+            store.get_range(&chunk.chunk_name(volume), payload_range(first, blocks)).await?;
+        for wanted in near_by {
+            let at = block_bytes(wanted.block.0 - first.0);
+            let crc = wanted.crc.or_else(|| index.crcs().get(wanted.block.0 as usize).copied());
+            report.counts.blocks += 1;
+            if crc != Some(block_crc(wanted.lba, &bytes[at])) {
+                let BlockRef { chunk, block, lba, .. } = *wanted;
+                report.problem(Problem::Block { lba, chunk, block });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn block_bytes(block: u32) -> Range<usize> {
+    let start = block as usize * BLOCK_BYTES;
+    start..start + BLOCK_BYTES
+}

@@ -1,0 +1,148 @@
+//! Packs extents into a chunk.
+
+use wal::{BLOCK_BYTES, Epoch, Extent, Layout, Lba, ShardId, VolumeId};
+
+use super::header::{self, RawHeader};
+use super::index::ChunkIndex;
+use super::{ChunkInfo, Content, Entry, block_crc};
+use crate::ids::{ChunkId, PayloadBlock};
+use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS};
+
+/// Which kind of hole: see [`Content`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hole {
+    /// Zeros that stay allocated.
+    Zero,
+    /// Nothing.
+    Discard,
+}
+
+impl From<Hole> for Content {
+    fn from(hole: Hole) -> Self {
+        match hole {
+            Hole::Zero => Self::Zero,
+            Hole::Discard => Self::Discard,
+        }
+    }
+}
+
+/// A chunk in the making. No block may be pushed twice.
+#[derive(Debug)]
+pub struct ChunkBuilder {
+    info: ChunkInfo,
+    /// Room for the header, then the payload.
+    body: Vec<u8>,
+    entries: Vec<Entry>,
+    crcs: Vec<u32>,
+}
+
+impl ChunkBuilder {
+    /// An empty chunk.
+    #[must_use]
+    pub fn new(volume: VolumeId, id: ChunkId, layout: Layout, epoch: Epoch) -> Self {
+        Self {
+            info: ChunkInfo { volume, id, layout, epoch },
+            body: vec![0; CHUNK_HEADER_BYTES],
+            entries: Vec::new(),
+            crcs: Vec::new(),
+        }
+    }
+
+    /// As [`Self::new`], in memory that held an object before: fresh memory costs more than the
+    /// copy into it.
+    #[must_use]
+    pub fn reusing(mut memory: Vec<u8>, info: ChunkInfo) -> Self {
+        memory.clear();
+        memory.reserve_exact(MAX_CHUNK_BYTES);
+        memory.resize(CHUNK_HEADER_BYTES, 0);
+        Self { info, body: memory, entries: Vec::new(), crcs: Vec::new() }
+    }
+
+    /// Blocks of data so far.
+    #[must_use]
+    pub fn payload_blocks(&self) -> u32 {
+        self.crcs.len() as u32
+    }
+
+    /// Whether nothing was pushed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the chunk may take nothing more; only a push that joins the last entry might.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.payload_blocks() == MAX_PAYLOAD_BLOCKS || !self.has_entry_left()
+    }
+
+    fn has_entry_left(&self) -> bool {
+        self.entries.len() < MAX_CHUNK_ENTRIES as usize
+    }
+
+    /// Copies whole blocks of the volume from `lba` on, as many as fit. Returns how many.
+    ///
+    /// # Panics
+    /// If `bytes` is not whole blocks.
+    #[must_use]
+    pub fn push_data(&mut self, lba: Lba, bytes: &[u8]) -> usize {
+        assert!(bytes.len().is_multiple_of(BLOCK_BYTES), "data comes in whole blocks");
+        let first = PayloadBlock(self.payload_blocks());
+        let room = (MAX_PAYLOAD_BLOCKS - first.0) as usize;
+        let taken = room.min(bytes.len() / BLOCK_BYTES);
+        let Some(extent) = Extent::new(lba, taken as u64) else { return 0 };
+        if !self.push(Entry { extent, content: Content::Data(first), filter: None }) {
+            return 0;
+        }
+        let bytes = &bytes[..taken * BLOCK_BYTES];
+        for (n, block) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
+            self.crcs.push(block_crc(Lba(lba.0 + n as u64), block));
+        }
+        self.body.extend_from_slice(bytes);
+        taken
+    }
+
+    /// Adds a hole: all of `extent`, or only those of its blocks that the shard `filter` owns.
+    /// Returns whether it fitted.
+    #[must_use]
+    pub fn push_hole(&mut self, hole: Hole, extent: Extent, filter: Option<ShardId>) -> bool {
+        assert!(filter.is_none_or(|shard| shard.0 < self.info.layout.shards()), "no such shard");
+        self.push(Entry { extent, content: hole.into(), filter })
+    }
+
+    /// Adds an entry, or makes the last one longer.
+    fn push(&mut self, entry: Entry) -> bool {
+        use crate::extent_map::Piece;
+        if let Some(last) = self.entries.last_mut()
+            && last.extent.end() == entry.extent.lba()
+            && last.filter == entry.filter
+            && last.content.joins(last.extent.count(), &entry.content)
+            && let Some(whole) =
+                Extent::new(last.extent.lba(), last.extent.count() + entry.extent.count())
+        {
+            last.extent = whole;
+            return true;
+        }
+        let fits = self.has_entry_left();
+        if fits {
+            self.entries.push(entry);
+        }
+        fits
+    }
+
+    /// The object's bytes, and its index.
+    ///
+    /// # Panics
+    /// If nothing was pushed: an empty chunk has no use.
+    #[must_use]
+    pub fn finish(self) -> (Vec<u8>, ChunkIndex) {
+        assert!(!self.is_empty(), "a chunk has an entry");
+        let Self { info, mut body, entries, crcs } = self;
+        let index = header::encode_index(&entries, &crcs);
+        let header = RawHeader::of(&info, entries.len(), crcs.len(), &index);
+        body[..CHUNK_HEADER_BYTES].copy_from_slice(&header.encode());
+        body.extend_from_slice(&index);
+        assert!(body.len() <= MAX_CHUNK_BYTES);
+        (body, ChunkIndex::new(info, entries, crcs))
+    }
+}

@@ -1,0 +1,175 @@
+//! Bytes of a manifest.
+
+use wal::{Epoch, Incarnation, Lsn, ShardId, VolumeId};
+
+use super::{Cut, Manifest, WHAT};
+use crate::directory::{PageRef, SegmentIndex};
+use crate::error::FormatError;
+use crate::ids::{ChunkId, ManifestSeq, VolumeName};
+use crate::limits::MAX_MANIFEST_BYTES;
+use crate::sealed::{Reader, Sealed};
+
+const MANIFEST: Sealed = Sealed { what: WHAT, magic: *b"KRTMANIF", version: 1, features: 0 };
+
+/// The fixed part of a manifest, not checked.
+struct RawManifest<'a> {
+    volume: [u8; 16],
+    seq: u64,
+    size_bytes: u64,
+    incarnation: u64,
+    owner: [u8; 16],
+    salt: u64,
+    created_unix_ms: u64,
+    cut_incarnation: u64,
+    cut_epoch: u64,
+    parent: [u8; 32],
+    stripe_shift: u8,
+    name_bytes: u8,
+    positions: u16,
+    segments: u32,
+    unfolded: u32,
+    reserved: u32,
+    rest: Reader<'a>,
+}
+
+impl<'a> RawManifest<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let (mut fields, _) = MANIFEST.open(bytes)?;
+        Ok(Self {
+            volume: fields.array()?,
+            seq: fields.u64()?,
+            size_bytes: fields.u64()?,
+            incarnation: fields.u64()?,
+            owner: fields.array()?,
+            salt: fields.u64()?,
+            created_unix_ms: fields.u64()?,
+            cut_incarnation: fields.u64()?,
+            cut_epoch: fields.u64()?,
+            parent: fields.array()?,
+            stripe_shift: fields.u8()?,
+            name_bytes: fields.u8()?,
+            positions: fields.u16()?,
+            segments: fields.u32()?,
+            unfolded: fields.u32()?,
+            reserved: fields.u32()?,
+            rest: fields,
+        })
+    }
+
+    fn check(self) -> Result<(ManifestSeq, Manifest), FormatError> {
+        let mut rest = self.rest;
+        let parent = u64::from(self.parent.iter().any(|&byte| byte != 0));
+        rest.must_be_zero("parent", parent)?;
+        rest.must_be_zero("reserved", self.reserved.into())?;
+        if self.seq == 0 {
+            return Err(rest.field("number", 0));
+        }
+        let name = rest.take(self.name_bytes.into())?;
+        let name = std::str::from_utf8(name).ok().and_then(|name| VolumeName::new(name).ok());
+        let name = name.ok_or_else(|| rest.field("name of length", self.name_bytes.into()))?;
+        let mut positions = Vec::with_capacity(self.positions.into());
+        for _ in 0..self.positions {
+            positions.push((ShardId(rest.u16()?), Lsn(rest.u64()?)));
+        }
+        // Counts are not trusted with memory: a short body ends the loops.
+        let mut directory = Vec::new();
+        for _ in 0..self.segments {
+            directory.push((SegmentIndex(rest.u32()?), PageRef::read(&mut rest)?));
+        }
+        let mut unfolded = Vec::new();
+        for _ in 0..self.unfolded {
+            let raw = rest.u64()?;
+            unfolded.push(ChunkId::from_raw(raw).ok_or_else(|| rest.field("unfolded chunk", raw))?);
+        }
+        rest.finish()?;
+        let manifest = Manifest {
+            volume: VolumeId(self.volume),
+            name,
+            size_bytes: self.size_bytes,
+            stripe_shift: self.stripe_shift,
+            created_unix_ms: self.created_unix_ms,
+            incarnation: Incarnation(self.incarnation),
+            owner: self.owner,
+            salt: self.salt,
+            cut: Cut {
+                incarnation: Incarnation(self.cut_incarnation),
+                epoch: Epoch(self.cut_epoch),
+                positions,
+            },
+            directory,
+            unfolded,
+        };
+        manifest.check()?;
+        Ok((ManifestSeq(self.seq), manifest))
+    }
+}
+
+impl Manifest {
+    /// The bytes of this manifest as number `seq` of its volume.
+    ///
+    /// # Panics
+    /// If a field breaks its rules: our bug, as [`Self::decode`] would refuse it.
+    #[must_use]
+    pub fn encode(&self, seq: ManifestSeq) -> Vec<u8> {
+        self.check().expect("only sound manifests are written");
+        let mut out = MANIFEST.begin(512 + self.directory.len() * 24 + self.unfolded.len() * 8);
+        out.bytes(&self.volume.0);
+        out.u64(seq.0);
+        out.u64(self.size_bytes);
+        out.u64(self.incarnation.0);
+        out.bytes(&self.owner);
+        out.u64(self.salt);
+        out.u64(self.created_unix_ms);
+        out.u64(self.cut.incarnation.0);
+        out.u64(self.cut.epoch.0);
+        out.zeros(32);
+        out.u8(self.stripe_shift);
+        out.u8(self.name.as_str().len() as u8);
+        out.u16(self.cut.positions.len() as u16);
+        out.u32(self.directory.len() as u32);
+        out.u32(self.unfolded.len() as u32);
+        out.u32(0);
+        out.bytes(self.name.as_str().as_bytes());
+        for (shard, lsn) in &self.cut.positions {
+            out.u16(shard.0);
+            out.u64(lsn.0);
+        }
+        for (segment, place) in &self.directory {
+            out.u32(segment.0);
+            place.write(&mut out);
+        }
+        for id in &self.unfolded {
+            out.u64(id.raw());
+        }
+        let (bytes, _) = out.seal();
+        assert!(bytes.len() <= MAX_MANIFEST_BYTES);
+        bytes
+    }
+
+    /// Reads a manifest and its number.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly one sound manifest.
+    pub fn decode(bytes: &[u8]) -> Result<(ManifestSeq, Self), FormatError> {
+        RawManifest::decode(bytes)?.check()
+    }
+
+    /// As [`Self::decode`], for the bytes that should be number `seq` of `volume`.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], and if it is another manifest.
+    pub fn decode_as(
+        bytes: &[u8],
+        volume: VolumeId,
+        seq: ManifestSeq,
+    ) -> Result<Self, FormatError> {
+        let (found, manifest) = Self::decode(bytes)?;
+        if manifest.volume != volume {
+            return Err(FormatError::Identity { what: WHAT, field: "volume" });
+        }
+        if found != seq {
+            return Err(FormatError::Identity { what: WHAT, field: "number" });
+        }
+        Ok(manifest)
+    }
+}
