@@ -1,1 +1,4 @@
-//! Krait: virtual disks over NBD.
+//! Krait: virtual disks for KVM hosts, served over NBD from a local write-ahead log, kept in an
+//! object store.
+
+pub mod engine;

@@ -1,0 +1,45 @@
+//! The block engine: volumes cut into shards, one shard per core, generic over the seams to disk,
+//! object store, runtime and mesh so that the simulation runs the very code of the product.
+
+pub mod append;
+pub mod cache;
+pub mod coordinator;
+pub mod core;
+pub mod error;
+pub mod fold;
+pub mod limits;
+pub mod log;
+pub mod log_state;
+pub mod mesh;
+pub mod message;
+pub mod open;
+pub mod peers;
+pub mod place;
+pub mod publish;
+pub mod read;
+pub mod recovered;
+pub mod registry;
+pub mod seal;
+pub mod sealed;
+pub mod shard;
+pub mod shared;
+pub mod signal;
+pub mod status;
+pub mod volume;
+
+use chunk::ObjectStore;
+use wal::disk::Disk;
+use wal::runtime::Runtime;
+
+/// The world that an engine runs in: the product's (io_uring, threads, real time) or the
+/// simulation's.
+pub trait Env: Clone + 'static {
+    /// The local disk.
+    type Disk: Disk;
+    /// The object store.
+    type Store: ObjectStore;
+    /// Time, randomness and scheduling of one core.
+    type Runtime: Runtime;
+    /// The way between cores.
+    type Mesh: mesh::Mesh<message::Wire>;
+}

@@ -1,0 +1,252 @@
+//! The two tasks of a log: one appends and syncs, one keeps a spare segment ready.
+//!
+//! What a power cut leaves after each step of an append:
+//! 1. a write is copied into the open buffer and acknowledged: gone, as from a disk's volatile
+//!    cache; no flush has covered it.
+//! 2. the buffer is handed to the disk: any subset of its sectors; recovery takes records up to
+//!    the first one that is not whole.
+//! 3. the write has ended: the same, it is not synced.
+//! 4. the sync has ended: all of it. Only now `durable` rises and flushes are answered.
+//!
+//! A sync covers all segments written since the last one, oldest first, before `durable` rises: a
+//! durable record never follows a hole. A write or sync that fails stops the volume: nothing is
+//! tried again.
+
+use std::rc::Rc;
+
+use wal::Lsn;
+use wal::disk::DiskFile;
+use wal::planted::{self, Bug};
+use wal::{BLOCK_BYTES, PoolError};
+
+use super::Env;
+use super::error::VolumeError;
+use super::limits::{BATCHES_WAITING, UNSYNCED_AGE, UNSYNCED_BYTES};
+use super::log::Log;
+use super::log_state::{Filled, Handle, State};
+use wal::runtime::Runtime;
+
+/// What the appender does next.
+enum Step<E: Env> {
+    /// Write this buffer.
+    Append(Filled<E>),
+    /// Sync all that was written.
+    Sync,
+    /// Everything is done and the log is closing.
+    End,
+}
+
+impl<E: Env> Log<E> {
+    /// Appends and syncs until the log is closed or the volume stops.
+    pub async fn run_appender(self: Rc<Self>, runtime: E::Runtime) {
+        let mut aging = false;
+        loop {
+            let step = self.work.until(|| self.next_step()).await;
+            let done = match step {
+                Step::Append(batch) => self.append(batch).await,
+                Step::Sync => self.sync_files().await,
+                Step::End => break,
+            };
+            if let Err(cause) = done {
+                self.shared.poison(cause);
+                self.progress.notify();
+                break;
+            }
+            self.progress.notify();
+            if !aging && self.state.borrow().unsynced_bytes > 0 {
+                aging = true;
+                let (log, clock) = (self.clone(), runtime.clone());
+                runtime.spawn(async move { log.sync_by_age(clock).await });
+            } else if self.state.borrow().unsynced_bytes == 0 {
+                aging = false;
+            }
+        }
+    }
+
+    /// After the longest time that data may stay unsynced, asks for a sync.
+    async fn sync_by_age(self: Rc<Self>, clock: E::Runtime) {
+        clock.sleep(UNSYNCED_AGE).await;
+        {
+            let mut state = self.state.borrow_mut();
+            let appended = state.appended;
+            state.wanted.insert(appended);
+        }
+        self.work.notify();
+    }
+
+    fn next_step(&self) -> Option<Step<E>> {
+        let mut state = self.state.borrow_mut();
+        if self.shared.alive().is_err() {
+            return Some(Step::End);
+        }
+        // Append first what a flush waits for; as soon as one flush is covered, the sync comes
+        // first, so that a stream of writes cannot hold it up.
+        let covered = state.wanted.first().is_some_and(|oldest| *oldest <= state.appended);
+        if covered || state.unsynced_bytes >= UNSYNCED_BYTES {
+            return Some(Step::Sync);
+        }
+        if state.filled.is_empty() {
+            self.close_batch(&mut state);
+        }
+        if let Some(batch) = state.filled.front() {
+            return Some(Step::Append(batch.share()));
+        }
+        if !state.closing {
+            return None;
+        }
+        Some(if state.unsynced.is_empty() { Step::End } else { Step::Sync })
+    }
+
+    async fn append(&self, batch: Filled<E>) -> Result<(), VolumeError> {
+        let file = {
+            let mut state = self.state.borrow_mut();
+            if state.unsynced.last() != Some(&batch.file) {
+                state.unsynced.push(batch.file);
+            }
+            state.files[&batch.file].handle()
+        };
+        let at = u64::from(batch.first_block) * BLOCK_BYTES as u64;
+        file.file().write_at(at, batch.buf.clone()).await?;
+        self.let_go(file);
+        let mut state = self.state.borrow_mut();
+        state.filled.pop_front();
+        state.appended = batch.last_lsn;
+        state.unsynced_bytes += u64::from(batch.blocks) * BLOCK_BYTES as u64;
+        self.give_back(&mut state);
+        Ok(())
+    }
+
+    /// Syncs every file written since its last sync, oldest first.
+    async fn sync_files(&self) -> Result<(), VolumeError> {
+        let (covered, files) = {
+            let mut state = self.state.borrow_mut();
+            let files = std::mem::take(&mut state.unsynced);
+            // A file reclaimed meanwhile is covered by a manifest and needs no sync.
+            let handles = files.iter().filter_map(|no| state.files.get(no)).map(|f| f.handle());
+            let handles: Vec<_> = handles.collect();
+            state.unsynced_bytes = 0;
+            if planted::is(Bug::CleanBeforeSyncEnds) {
+                state.durable = state.appended;
+                self.shared.synced(self.identity.shard, state.appended);
+            }
+            (state.appended, handles)
+        };
+        for file in files {
+            match file.file().sync().await {
+                Err(_) if planted::is(Bug::SyncErrorIgnored) => {}
+                Err(_) if planted::is(Bug::SyncRetried) => file.file().sync().await?,
+                synced => synced?,
+            }
+            self.let_go(file);
+        }
+        let mut state = self.state.borrow_mut();
+        state.durable = covered;
+        state.wanted = state.wanted.split_off(&covered.next());
+        drop(state);
+        self.shared.synced(self.identity.shard, covered);
+        Ok(())
+    }
+
+    /// Keeps a spare segment ready whenever one is wanted, until the log is closed.
+    pub async fn run_refill(self: Rc<Self>) {
+        while self.work.until(|| self.next_refill()).await {
+            let acquired = self.pool.acquire().await;
+            let mut state = self.state.borrow_mut();
+            state.spare_wanted = false;
+            match acquired {
+                Ok(segment) => state.spare = Some(segment),
+                Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
+                // Only the segment being filled is in use: no cut will give one back.
+                Err(PoolError::NoSpace(cause)) if state.files.len() <= 1 => {
+                    state.starved = Some(cause.into());
+                }
+                Err(PoolError::NoSpace(_) | PoolError::Full { .. }) => state.full = true,
+            }
+            drop(state);
+            self.progress.notify();
+        }
+    }
+
+    /// Whether to fetch a spare segment now; `false` when the log has ended.
+    fn next_refill(&self) -> Option<bool> {
+        let state = self.state.borrow();
+        if state.closing || self.shared.alive().is_err() {
+            return Some(false);
+        }
+        let ahead = state.tail_file().is_some() && state.starved.is_none();
+        (state.spare.is_none() && !state.full && (state.spare_wanted || ahead)).then_some(true)
+    }
+
+    /// Waits until the log is full, after segments were given back more often than `after`; tells
+    /// how often that is. `None` when the log has ended.
+    pub async fn pressed(&self, after: Option<u64>) -> Option<u64> {
+        let pressed = || {
+            let state = self.state.borrow();
+            if state.closing || self.shared.alive().is_err() {
+                return Some(None);
+            }
+            let is_news = after.is_none_or(|after| state.returns > after);
+            (state.full && is_news).then_some(Some(state.returns))
+        };
+        self.progress.until(pressed).await
+    }
+
+    /// Ends the use of a segment: if it was given back meanwhile, it can be had now.
+    pub(super) fn let_go(&self, segment: Handle<E>) {
+        drop(segment);
+        if std::mem::take(&mut self.state.borrow_mut().full) {
+            self.work.notify();
+        }
+    }
+
+    /// A manifest covers everything up to `position`: gives back the segments that hold nothing
+    /// else, now or when what is under way to them has been written. True if the log is still
+    /// full of what a further cut would cover.
+    #[must_use]
+    pub fn reclaim(&self, position: Lsn) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.covered = state.covered.max(Some(position));
+        self.give_back(&mut state);
+        let is_full = state.full;
+        drop(state);
+        is_full && self.last_lsn() > position
+    }
+
+    fn give_back(&self, state: &mut State<E>) {
+        let Some(covered) = state.covered else { return };
+        let before = state.files.len();
+        let gone = state.take_covered(covered.min(state.appended));
+        if state.files.len() == before {
+            return;
+        }
+        for segment in gone {
+            self.pool.retire(segment);
+        }
+        state.full = false;
+        state.returns += 1;
+        self.work.notify();
+        self.progress.notify();
+    }
+
+    /// Removes the segment files that an idle volume does not need.
+    pub async fn trim(self: Rc<Self>) {
+        // What stays takes space, and goes the next time.
+        let _ = self.pool.trim(self.tuning.idle_segments).await;
+    }
+
+    /// Ends the log: what is buffered is appended and synced, then the tasks end.
+    pub async fn close(&self) -> Result<(), VolumeError> {
+        self.state.borrow_mut().closing = true;
+        self.work.notify();
+        let last = self.last_lsn();
+        self.sync(last).await
+    }
+}
+
+impl<E: Env> Filled<E> {
+    fn share(&self) -> Self {
+        Self { buf: self.buf.clone(), ..*self }
+    }
+}
+
+const _: () = assert!(BATCHES_WAITING >= 1, "one buffer must be able to be under way");

@@ -1,0 +1,219 @@
+//! The memory cache of one core: 4 KiB blocks of all its volumes in a slab of bounded size.
+//!
+//! A cached block is always the newest version of that block. Nothing lives here alone: every
+//! block has a home in the log or in a chunk, so any slot may be reused at any time.
+
+use ahash::AHashMap;
+use wal::{BLOCK_BYTES, ShardBlock};
+
+use super::limits::CACHE_SLAB_BLOCKS;
+
+/// Number of an open volume within this process, the same on each core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VolumeNo(pub u32);
+
+/// Name of a cached block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    volume: VolumeNo,
+    block: ShardBlock,
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// `None`: free.
+    key: Option<Key>,
+    /// Looked at since the hand passed.
+    referenced: bool,
+}
+
+/// Blocks in memory, replaced in CLOCK order.
+pub struct BlockCache {
+    index: AHashMap<Key, u32>,
+    slots: Vec<Slot>,
+    slabs: Vec<Box<[u8]>>,
+    free: Vec<u32>,
+    capacity: u32,
+    hand: u32,
+}
+
+impl BlockCache {
+    /// A cache of at most `capacity` blocks; memory is taken as it fills. A capacity of 0 caches
+    /// nothing.
+    #[must_use]
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            index: AHashMap::new(),
+            slots: Vec::new(),
+            slabs: Vec::new(),
+            free: Vec::new(),
+            capacity,
+            hand: 0,
+        }
+    }
+
+    /// Blocks held.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.index.len() as u64
+    }
+
+    /// The newest content of a block, if it is here.
+    pub fn get(&mut self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
+        let slot = *self.index.get(&Key { volume, block })?;
+        self.slots[slot as usize].referenced = true;
+        Some(self.bytes(slot))
+    }
+
+    /// Whether a block is here, without touching its place in the order.
+    #[must_use]
+    pub fn contains(&self, volume: VolumeNo, block: ShardBlock) -> bool {
+        self.index.contains_key(&Key { volume, block })
+    }
+
+    /// Stores the newest content of a block.
+    pub fn put(&mut self, volume: VolumeNo, block: ShardBlock, content: &[u8]) {
+        assert_eq!(content.len(), BLOCK_BYTES);
+        if self.capacity == 0 {
+            return;
+        }
+        let key = Key { volume, block };
+        let slot = match self.index.get(&key) {
+            Some(&slot) => slot,
+            None => {
+                let slot = self.take_slot();
+                self.slots[slot as usize].key = Some(key);
+                self.index.insert(key, slot);
+                slot
+            }
+        };
+        self.slots[slot as usize].referenced = true;
+        self.bytes_mut(slot).copy_from_slice(content);
+    }
+
+    /// Forgets the blocks `[start, start + count)` of a volume: by block or by slot, whichever
+    /// is fewer.
+    pub fn forget(&mut self, volume: VolumeNo, start: ShardBlock, count: u64) {
+        if count <= self.index.len() as u64 {
+            for block in start.0..start.0 + count {
+                if let Some(slot) = self.index.remove(&Key { volume, block: ShardBlock(block) }) {
+                    self.release(slot);
+                }
+            }
+            return;
+        }
+        let inside =
+            |key: &Key| key.volume == volume && key.block >= start && key.block.0 - start.0 < count;
+        for slot in 0..self.slots.len() as u32 {
+            if let Some(key) = self.slots[slot as usize].key.filter(inside) {
+                self.index.remove(&key);
+                self.release(slot);
+            }
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.slots[slot as usize] = Slot { key: None, referenced: false };
+        self.free.push(slot);
+    }
+
+    /// A slot to fill: a free one, a new one below the capacity, or the one that the hand finds.
+    fn take_slot(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        if (self.slots.len() as u32) < self.capacity {
+            let slot = self.slots.len() as u32;
+            if (slot as usize).is_multiple_of(CACHE_SLAB_BLOCKS) {
+                self.slabs.push(vec![0; CACHE_SLAB_BLOCKS * BLOCK_BYTES].into_boxed_slice());
+            }
+            self.slots.push(Slot { key: None, referenced: false });
+            return slot;
+        }
+        loop {
+            let slot = self.hand;
+            self.hand = (self.hand + 1) % self.capacity;
+            let state = &mut self.slots[slot as usize];
+            if std::mem::take(&mut state.referenced) {
+                continue;
+            }
+            if let Some(key) = state.key.take() {
+                self.index.remove(&key);
+            }
+            return slot;
+        }
+    }
+
+    fn bytes(&self, slot: u32) -> &[u8] {
+        let (slab, at) = place(slot);
+        &self.slabs[slab][at..at + BLOCK_BYTES]
+    }
+
+    fn bytes_mut(&mut self, slot: u32) -> &mut [u8] {
+        let (slab, at) = place(slot);
+        &mut self.slabs[slab][at..at + BLOCK_BYTES]
+    }
+}
+
+/// Slab and byte within it of a slot.
+fn place(slot: u32) -> (usize, usize) {
+    let slot = slot as usize;
+    (slot / CACHE_SLAB_BLOCKS, slot % CACHE_SLAB_BLOCKS * BLOCK_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOLUME: VolumeNo = VolumeNo(7);
+
+    fn content(tag: u8) -> Vec<u8> {
+        vec![tag; BLOCK_BYTES]
+    }
+
+    #[test]
+    fn the_newest_content_is_returned() {
+        let mut cache = BlockCache::new(4);
+        cache.put(VOLUME, ShardBlock(1), &content(1));
+        cache.put(VOLUME, ShardBlock(1), &content(2));
+        assert_eq!(cache.get(VOLUME, ShardBlock(1)), Some(&content(2)[..]));
+        assert_eq!(cache.get(VolumeNo(8), ShardBlock(1)), None, "volumes do not mix");
+        assert_eq!(cache.blocks(), 1);
+    }
+
+    #[test]
+    fn a_full_cache_replaces_what_was_not_looked_at() {
+        let mut cache = BlockCache::new(3);
+        for block in 0..3 {
+            cache.put(VOLUME, ShardBlock(block), &content(block as u8));
+        }
+        cache.put(VOLUME, ShardBlock(3), &content(3)); // clears all marks, takes block 0
+        assert!(cache.get(VOLUME, ShardBlock(1)).is_some());
+        cache.put(VOLUME, ShardBlock(4), &content(4)); // block 1 was looked at, 2 was not
+        assert!(cache.contains(VOLUME, ShardBlock(1)));
+        assert!(!cache.contains(VOLUME, ShardBlock(2)));
+        assert_eq!(cache.blocks(), 3, "never over its capacity");
+    }
+
+    #[test]
+    fn forgetting_a_terabyte_costs_what_the_cache_holds() {
+        let mut cache = BlockCache::new(8);
+        for block in [0, 5, 1 << 30] {
+            cache.put(VOLUME, ShardBlock(block), &content(1));
+        }
+        cache.put(VolumeNo(8), ShardBlock(5), &content(1));
+        cache.forget(VOLUME, ShardBlock(1), 1 << 28);
+        assert!(cache.contains(VOLUME, ShardBlock(0)));
+        assert!(!cache.contains(VOLUME, ShardBlock(5)));
+        assert!(cache.contains(VOLUME, ShardBlock(1 << 30)));
+        assert!(cache.contains(VolumeNo(8), ShardBlock(5)));
+    }
+
+    #[test]
+    fn a_cache_of_nothing_stays_empty() {
+        let mut cache = BlockCache::new(0);
+        cache.put(VOLUME, ShardBlock(1), &content(1));
+        assert_eq!(cache.get(VOLUME, ShardBlock(1)), None);
+    }
+}

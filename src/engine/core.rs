@@ -1,0 +1,192 @@
+//! One core: its shards, its cache, its end of the mesh.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ahash::AHashMap;
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::cache::{BlockCache, VolumeNo};
+use super::coordinator::Coordinator;
+use super::error::VolumeError;
+use super::limits::Tuning;
+use super::mesh::CoreId;
+use super::message::{Answer, Ask};
+use super::peers::{Outcome, Peers};
+use super::registry::Registry;
+use super::shard::Shard;
+
+/// What one core of the server owns. Lives on that core only.
+pub struct Core<E: Env> {
+    /// The local disk.
+    pub disk: E::Disk,
+    /// The object store.
+    pub store: E::Store,
+    /// Time, randomness, tasks.
+    pub runtime: E::Runtime,
+    /// The way to the other cores.
+    pub peers: Peers<E::Mesh>,
+    /// Bounds.
+    pub tuning: Tuning,
+    /// Identity of this host's data directory, in every manifest that it publishes.
+    pub host: [u8; 16],
+    /// Blocks in memory.
+    pub cache: RefCell<BlockCache>,
+    /// Memory of objects that were uploaded, for the next ones.
+    pub(super) objects: RefCell<Vec<Vec<u8>>>,
+    /// Open volumes; the one of core 0 counts.
+    pub(super) registry: Registry,
+    shards: RefCell<AHashMap<VolumeNo, Rc<Shard<E>>>>,
+    coordinators: RefCell<AHashMap<VolumeNo, Rc<Coordinator<E>>>>,
+}
+
+impl<E: Env> Core<E> {
+    /// A core without volumes.
+    pub fn new(
+        disk: E::Disk,
+        store: E::Store,
+        runtime: E::Runtime,
+        mesh: E::Mesh,
+        tuning: Tuning,
+        host: [u8; 16],
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            disk,
+            store,
+            runtime,
+            peers: Peers::new(mesh, tuning.ring_messages),
+            tuning,
+            host,
+            objects: RefCell::default(),
+            registry: Registry::default(),
+            cache: RefCell::new(BlockCache::new(tuning.cache_blocks)),
+            shards: RefCell::default(),
+            coordinators: RefCell::default(),
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> CoreId {
+        self.peers.me()
+    }
+
+    /// Number of cores, which is the number of shards of each volume.
+    pub fn cores(&self) -> u16 {
+        self.peers.cores()
+    }
+
+    /// The core that coordinates a volume.
+    pub fn home(&self, volume: VolumeNo) -> CoreId {
+        CoreId((volume.0 % u32::from(self.cores())) as u16)
+    }
+
+    /// The shard of an open volume.
+    ///
+    /// # Errors
+    /// [`VolumeError::Closed`] if the volume is not open here.
+    pub fn shard(&self, volume: VolumeNo) -> Result<Rc<Shard<E>>, VolumeError> {
+        self.shards.borrow().get(&volume).cloned().ok_or(VolumeError::Closed)
+    }
+
+    /// Takes a shard into service.
+    pub fn add_shard(&self, volume: VolumeNo, shard: Rc<Shard<E>>) {
+        let before = self.shards.borrow_mut().insert(volume, shard);
+        assert!(before.is_none(), "a volume is opened once");
+    }
+
+    /// Takes a shard out of service.
+    pub fn remove_shard(&self, volume: VolumeNo) {
+        self.shards.borrow_mut().remove(&volume);
+        self.cache.borrow_mut().forget(volume, wal::ShardBlock(0), u64::MAX);
+    }
+
+    /// The coordinator of a volume, if this core is its home and it is open.
+    pub fn coordinator(&self, volume: VolumeNo) -> Option<Rc<Coordinator<E>>> {
+        self.coordinators.borrow().get(&volume).cloned()
+    }
+
+    /// Puts a coordinator in charge of a volume.
+    pub fn add_coordinator(&self, volume: VolumeNo, coordinator: Rc<Coordinator<E>>) {
+        self.coordinators.borrow_mut().insert(volume, coordinator);
+    }
+
+    /// Relieves the coordinator of a volume.
+    pub fn remove_coordinator(&self, volume: VolumeNo) {
+        self.coordinators.borrow_mut().remove(&volume);
+    }
+
+    /// Lets go of everything without closing it: what is left to do for a core whose process has
+    /// died, where a process is a thing of the simulation.
+    pub fn abandon(&self) {
+        self.shards.take();
+        self.coordinators.take();
+    }
+
+    /// Tells a volume's coordinator that a cut may be due.
+    pub fn note_dirty(self: &Rc<Self>, volume: VolumeNo, urgent: bool) {
+        let home = self.home(volume);
+        if home == self.id() {
+            if let Some(coordinator) = self.coordinator(volume) {
+                coordinator.note_dirty(urgent);
+            }
+            return;
+        }
+        let core = self.clone();
+        self.runtime.spawn(async move {
+            let call = core.peers.start(home, Ask::Dirty { volume, urgent }).await;
+            // The coordinator only takes note; a volume that closed meanwhile has no use for it.
+            let _ = call.await;
+        });
+    }
+
+    /// Answers the other cores, for as long as the process lives: the one task that receives.
+    pub async fn serve(self: Rc<Self>) {
+        loop {
+            let (from, token, ask) = self.peers.next_ask().await;
+            // Most questions need no task of their own. A future must not be tried here and go on
+            // as a task: what it waits for by then may know only the task that asked first.
+            if let Some(outcome) = self.answer_now(&ask) {
+                self.peers.answer(from, token, outcome).await;
+                continue;
+            }
+            let core = self.clone();
+            self.runtime.spawn(async move {
+                let outcome = core.clone().answer(ask).await;
+                core.peers.answer(from, token, outcome).await;
+            });
+        }
+    }
+
+    fn answer_now(&self, ask: &Ask) -> Option<Outcome> {
+        match ask {
+            Ask::Shard(volume, ask) => match self.shard(*volume) {
+                Ok(shard) => shard.answer_now(ask),
+                Err(closed) => Some(Err(closed)),
+            },
+            _ => None,
+        }
+    }
+
+    pub(super) async fn answer(self: Rc<Self>, ask: Ask) -> Outcome {
+        match ask {
+            Ask::Shard(volume, ask) => self.shard(volume)?.answer(ask).await,
+            Ask::OpenShard(open) => {
+                Shard::open(self, *open).await?;
+                Ok(Answer::Done)
+            }
+            Ask::Open(volume) => self.open_registered(volume).await,
+            Ask::OpenAs(number, volume) => {
+                let shared = super::open::open(&self, number, volume).await?;
+                Ok(Answer::Opened(number, shared))
+            }
+            Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
+            Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
+            Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
+            Ask::Dirty { volume, urgent } => {
+                self.note_dirty(volume, urgent);
+                Ok(Answer::Done)
+            }
+        }
+    }
+}

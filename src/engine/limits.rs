@@ -1,0 +1,141 @@
+//! Every bound of the engine, with the reason for its size.
+
+use chunk::limits::MAX_PAYLOAD_BLOCKS;
+use std::time::Duration;
+use wal::BLOCK_BYTES;
+use wal::limits::ENTRY_MAX_BLOCKS;
+
+/// Blocks of one slab of the memory cache: 2 MiB, so that memory grows in steps that the
+/// allocator maps and a small cache stays small.
+pub const CACHE_SLAB_BLOCKS: usize = 512;
+
+/// Largest append buffer: one write of 1 MiB keeps a fast disk busy and is filled by one client
+/// request of the usual largest size.
+pub const BATCH_BYTES: usize = 1 << 20;
+
+/// Smallest append buffer, unless the segment has less left.
+pub const BATCH_MIN_BYTES: usize = 128 << 10;
+
+/// Blocks that a segment must have left to take another buffer: a header and the largest entry.
+pub const ROLL_BLOCKS: u32 = 1 + ENTRY_MAX_BLOCKS;
+
+/// Filled append buffers that may wait for the disk, per shard of a volume.
+pub const BATCHES_WAITING: usize = 4;
+
+/// Bytes that a shard copies before it lets other tasks of its core run. 1 MiB takes about
+/// 150 µs, copies and checksums included: the longest that a small request waits for a large one.
+pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
+
+/// Bytes that sealing and folding handle between two pauses (about 30 µs).
+pub const SEAL_SLICE_BYTES: usize = 128 << 10;
+
+/// Map operations between two pauses (about 100 ns each).
+pub const MAP_SLICE_ENTRIES: usize = 256;
+
+/// Capacity of one ring of the mesh, in messages. A core may have half as many calls under way at
+/// another, so that answers always find room and two cores never wait for each other's ring.
+pub const RING_MESSAGES: usize = 2048;
+
+/// What a write waits for when most of the log is waiting for a cut: enough to let the upload
+/// catch up before the log is full and writers stop altogether.
+pub const SLOW_WRITE: Duration = Duration::from_millis(1);
+
+/// Longest time that appended data stays unsynced, and most bytes of it per shard. A sync makes
+/// the device write out everything, so a short bound on bytes would hold every stream of writes to
+/// what the medium takes, which nobody asked for who does not flush.
+pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
+/// See [`UNSYNCED_AGE`].
+pub const UNSYNCED_BYTES: u64 = 512 << 20;
+
+/// Objects that a shard uploads at a time: enough to cover the latency of a store.
+pub const UPLOADS_PER_SHARD: usize = 4;
+
+/// First and longest pause between tries of an upload that failed.
+pub const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// See [`RETRY_FIRST`].
+pub const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// Times that a manifest is put before its writer looks whether the volume still lives.
+pub const PUBLISH_TRIES: u32 = 8;
+
+/// Times that an opening starts anew because a publication came in between.
+pub const CLAIM_TRIES: u32 = 4;
+
+/// Longest time that a read waits for a failing store (P5 of the promises).
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Parts of one read, each at most a stripe, that other cores hold in memory for it at a time.
+pub const READS_AHEAD: usize = 2;
+
+/// Most bytes that those parts take, beside the memory of the read itself.
+pub const READ_AHEAD_BYTES: usize = READS_AHEAD * (BLOCK_BYTES << wal::layout::MIN_STRIPE_SHIFT);
+
+/// Blocks that one read of the store returns at most: 1 MiB.
+pub const FETCH_BLOCKS: u64 = 256;
+
+/// Pieces of one request that are fetched at a time.
+pub const FETCHES_PER_REQUEST: usize = 16;
+
+/// Manifests kept: enough for a reader that listed the newest one to read it.
+pub const MANIFESTS_KEPT: u64 = 4;
+
+/// Runs that one block-status answer of a shard holds.
+pub const STATUS_RUNS: usize = 4096;
+
+/// Blocks that one block-status request walks at most (64 GiB).
+pub const STATUS_BLOCKS: u64 = 1 << 24;
+
+const _: () = assert!(BATCH_MIN_BYTES >= ROLL_BLOCKS as usize * BLOCK_BYTES);
+const _: () = assert!(BATCH_BYTES >= BATCH_MIN_BYTES);
+
+/// What an operator may set, resolved; see `krait config explain` for where each comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Blocks of the memory cache of one core.
+    pub cache_blocks: u32,
+    /// Map pages that one shard of a volume keeps decoded.
+    pub map_pages: usize,
+    /// Blocks of one WAL segment file.
+    pub segment_blocks: u32,
+    /// Segment files of one shard of a volume: the cap of the WAL.
+    pub segments: u32,
+    /// Segment files that an idle shard keeps for reuse.
+    pub idle_segments: usize,
+    /// A cut is made when this many bytes were logged since the last one ...
+    pub rpo_bytes: u64,
+    /// ... or the oldest of them is this old.
+    pub rpo_age: Duration,
+    /// Unfolded chunks that make a fold due.
+    pub fold_chunks: usize,
+    /// Payload blocks of a full chunk.
+    pub chunk_blocks: u32,
+    /// Messages that a ring between two cores holds.
+    pub ring_messages: usize,
+}
+
+impl Tuning {
+    /// Logged bytes that make a cut due: never more than half of what one shard's log takes, so
+    /// that a cut is under way before writers have to wait.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        let shard = u64::from(self.segments) * u64::from(self.segment_blocks) * BLOCK_BYTES as u64;
+        self.rpo_bytes.min(shard / 2)
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            cache_blocks: 16_384,
+            map_pages: 1024,
+            segment_blocks: 4096,
+            segments: 32,
+            idle_segments: 0,
+            rpo_bytes: 64 << 20,
+            rpo_age: Duration::from_secs(10),
+            fold_chunks: 128,
+            chunk_blocks: MAX_PAYLOAD_BLOCKS,
+            ring_messages: RING_MESSAGES,
+        }
+    }
+}

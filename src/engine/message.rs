@@ -1,0 +1,231 @@
+//! What cores say to each other. All of it owned data: nothing is shared but [`Shared`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef};
+use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
+
+use super::cache::VolumeNo;
+use super::error::VolumeError;
+use super::recovered::RecoveredShard;
+use super::seal::Rest;
+use super::shared::Shared;
+
+/// Bytes `[at, at + len)` in the address space of one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardBytes {
+    /// First byte.
+    pub at: u64,
+    /// Number of bytes, at least 1.
+    pub len: usize,
+}
+
+impl ShardBytes {
+    /// The byte after the last one.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        self.at + self.len as u64
+    }
+}
+
+/// What a run of blocks holds, as a client may know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Data.
+    Data,
+    /// Zeros that the client wrote.
+    Zero,
+    /// Nothing was ever written, or it was trimmed: reads as zeros.
+    Hole,
+}
+
+/// A run of one status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusRun {
+    /// The blocks.
+    pub run: ShardRun,
+    /// What they hold.
+    pub status: Status,
+}
+
+/// What one shard of a volume is to do.
+pub enum ShardAsk {
+    /// Write bytes, any alignment.
+    Write {
+        /// Where; as long as `data`.
+        at: u64,
+        /// The content.
+        data: Bytes,
+    },
+    /// Read bytes, any alignment.
+    Read(ShardBytes),
+    /// Make whole blocks read as zeros.
+    Punch {
+        /// The blocks.
+        run: ShardRun,
+        /// Written zeros or a hole.
+        kind: HoleKind,
+    },
+    /// Answer when everything up to this position is durable.
+    Sync(Lsn),
+    /// Tell what a run holds, from its start, in at most [`super::limits::STATUS_RUNS`] runs.
+    Status(ShardRun),
+    /// Make the cut: freeze what belongs to `epoch` or an older one, seal it, upload full chunks.
+    Seal(Epoch),
+    /// The manifest of the cut that was sealed last is durable.
+    Published(Arc<Vec<ChunkIndex>>),
+    /// Write the delta of the map into pages.
+    Fold,
+    /// The manifest that names the folded pages is durable.
+    Folded,
+    /// Count what the shard holds.
+    Count,
+    /// Stop all tasks of the shard. What is not durable stays so.
+    Close,
+}
+
+/// A question from one core to another.
+pub enum Ask {
+    /// For a shard of an open volume.
+    Shard(VolumeNo, ShardAsk),
+    /// Open the shard of a volume; the volume itself is being opened by the asking core.
+    OpenShard(Box<OpenShard>),
+    /// For the registry: open a volume, if it is not open yet.
+    Open(VolumeId),
+    /// For the home of a volume: open it under this number.
+    OpenAs(VolumeNo, VolumeId),
+    /// For the home of a volume: publish all that is acknowledged.
+    Drain(VolumeNo),
+    /// For the home of a volume: count what it holds.
+    Count(VolumeNo),
+    /// For the home of a volume: publish all, then close it.
+    Close(VolumeNo),
+    /// The coordinator of a volume is to look whether a cut is due; at once if `urgent`.
+    Dirty {
+        /// The volume.
+        volume: VolumeNo,
+        /// A shard waits for log space.
+        urgent: bool,
+    },
+}
+
+/// All that a core needs to open its shard of a volume.
+pub struct OpenShard {
+    /// Number of the volume in this process.
+    pub volume: VolumeNo,
+    /// What the cores share.
+    pub shared: Arc<Shared>,
+    /// Indexes of the unfolded chunks, oldest first.
+    pub unfolded: Arc<Vec<ChunkIndex>>,
+    /// Map pages of this shard: index of the page within the volume, and where it is.
+    pub pages: Vec<(PageIndex, PageRef)>,
+    /// What the log held for this shard.
+    pub recovered: RecoveredShard,
+}
+
+/// What one shard sealed of a cut.
+pub struct Sealed {
+    /// Chunks uploaded, in order.
+    pub chunks: Vec<ChunkIndex>,
+    /// What was too little for a chunk of its own.
+    pub rest: Option<Rest>,
+    /// Newest record that the cut covers.
+    pub position: Lsn,
+}
+
+/// What one shard folded.
+#[derive(Default)]
+pub struct FoldedPages {
+    /// New places of pages; `None`: the page is empty now.
+    pub pages: Vec<(PageIndex, Option<PageRef>)>,
+}
+
+/// Byte counts of a shard of a volume.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// In memory only: not yet handed to the disk.
+    pub dirty: u64,
+    /// In the log (durable or not), not in the object store.
+    pub logged: u64,
+    /// Being sealed and uploaded.
+    pub syncing: u64,
+    /// In the memory cache.
+    pub cached: u64,
+    /// Segment files of the log, in bytes on the disk.
+    pub log_files: u64,
+}
+
+impl Counts {
+    /// Adds those of another shard.
+    pub fn add(&mut self, other: Self) {
+        self.dirty += other.dirty;
+        self.logged += other.logged;
+        self.syncing += other.syncing;
+        self.cached += other.cached;
+        self.log_files += other.log_files;
+    }
+}
+
+/// What a core answers.
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// What was read.
+    Data(Vec<u8>),
+    /// What a run holds.
+    Status(Vec<StatusRun>),
+    /// What was sealed.
+    Sealed(Sealed),
+    /// What was folded.
+    Folded(FoldedPages),
+    /// What a shard, or a volume, holds.
+    Counts(Counts),
+    /// The volume is open.
+    Opened(VolumeNo, Arc<Shared>),
+}
+
+/// One message on the mesh.
+pub enum Wire {
+    /// A question; the answer carries the same token back.
+    Ask {
+        /// Who asks.
+        from: super::mesh::CoreId,
+        /// Chosen by the asker.
+        token: u32,
+        /// What.
+        ask: Ask,
+    },
+    /// The answer.
+    Answer {
+        /// From the question.
+        token: u32,
+        /// The result.
+        answer: Result<Answer, VolumeError>,
+    },
+}
+
+/// Sequence numbers for the object names of one shard of one opening: every `stride`-th from
+/// `next`, so that shards and the coordinator never meet.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectIds {
+    incarnation: wal::Incarnation,
+    next: u64,
+    stride: u64,
+}
+
+impl ObjectIds {
+    /// The numbers of shard `turn` of `stride` parties.
+    #[must_use]
+    pub fn new(incarnation: wal::Incarnation, turn: u64, stride: u64) -> Self {
+        assert!(turn < stride);
+        Self { incarnation, next: turn, stride }
+    }
+
+    /// A name that no object of this volume ever had or will have again.
+    pub fn draw(&mut self) -> ChunkId {
+        let id = ChunkId::new(self.incarnation, self.next);
+        self.next += self.stride;
+        id.expect("an opening does not write 2^40 objects")
+    }
+}

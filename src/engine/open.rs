@@ -1,0 +1,209 @@
+//! Opening a volume for writing, after any crash.
+//!
+//! What a power cut leaves after each step:
+//! 1. the newest manifest and the log were read, the log synced: nothing changed.
+//! 2. a manifest with the next incarnation is published: any other opening is fenced off. The log
+//!    of earlier incarnations is still there and above the cut, so the next opening takes it
+//!    over just the same.
+//! 3. shards are open: their map starts with what the log held. New records go to new files.
+//! 4. the first cut of this opening is published: only now the files of earlier ones go.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use chunk::chunk::read_index;
+use chunk::manifest_log;
+use chunk::map_object::read_segment;
+use chunk::{ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity};
+use wal::disk::Disk;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+use wal::{Epoch, Floor, Layout, Scan, ShardId, VolumeId, scan};
+
+use super::Env;
+use super::cache::VolumeNo;
+use super::coordinator::Coordinator;
+use super::core::Core;
+use super::error::VolumeError;
+use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
+use super::mesh::CoreId;
+use super::message::{Ask, OpenShard};
+use super::publish::publish_patiently;
+use super::recovered::{RecoveredShard, deal, log_directory};
+use super::shard::Shard;
+use super::shared::Shared;
+
+/// Opens a volume on all cores and starts its coordinator on this one.
+///
+/// # Errors
+/// The volume's state in the store or in the log cannot be read, is damaged, or belongs to
+/// another host; nothing was changed then but the incarnation, at most.
+pub async fn open<E: Env>(
+    core: &Rc<Core<E>>,
+    number: VolumeNo,
+    volume: VolumeId,
+) -> Result<Arc<Shared>, VolumeError> {
+    let Claimed { seq, manifest, found } = claim(core, volume).await?;
+    let layout = Layout::new(manifest.stripe_shift, core.cores());
+    let layout = layout.expect("manifests are checked, and there is at least one core");
+    let shared = Arc::new(Shared::new(
+        volume,
+        layout,
+        manifest.size_bytes,
+        manifest.incarnation,
+        manifest.salt,
+        Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1),
+    ));
+    let unfolded = read_unfolded(core, volume, &manifest).await?;
+    let pages = read_directory(core, volume, &manifest, layout).await?;
+    let directory = log_directory(volume);
+    let leftovers: Vec<_> = found.files.iter().map(|name| format!("{directory}/{name}")).collect();
+    let recovered = deal(&found, layout, volume)?;
+    let is_dirty = recovered.iter().any(|shard| !shard.places.is_empty());
+    open_shards(core, number, &shared, unfolded, pages.into_iter().zip(recovered).collect())
+        .await?;
+    let newest = (seq, manifest);
+    let coordinator = Coordinator::new(core.clone(), number, shared.clone(), newest, leftovers);
+    core.add_coordinator(number, coordinator.clone());
+    core.runtime.spawn(coordinator.clone().run());
+    if is_dirty {
+        coordinator.note_dirty(false);
+    } else {
+        coordinator.remove_leftovers().await;
+    }
+    Ok(shared)
+}
+
+async fn newest_manifest<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+) -> Result<(ManifestSeq, Manifest), VolumeError> {
+    let corrupt =
+        |found: String| VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found };
+    let latest = manifest_log::latest(&core.store, volume).await;
+    let latest = latest.map_err(|error| corrupt(error.to_string()))?;
+    let (seq, body) = latest.ok_or_else(|| corrupt("it has no manifest".into()))?;
+    let manifest = Manifest::decode_as(&body, volume, seq);
+    let manifest = manifest.map_err(|error| corrupt(format!("manifest {seq}: {error}")))?;
+    Ok((seq, manifest))
+}
+
+async fn scan_log<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    manifest: &Manifest,
+) -> Result<Scan, VolumeError> {
+    let floor = Floor {
+        incarnation: manifest.cut.incarnation,
+        lsns: manifest.cut.positions.clone(),
+        epoch: manifest.cut.epoch,
+        newest: manifest.incarnation,
+    };
+    scan(&core.disk, &log_directory(volume), volume, &floor).await.map_err(|error| {
+        VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found: error.to_string() }
+    })
+}
+
+/// A volume that belongs to this opening.
+struct Claimed {
+    seq: ManifestSeq,
+    manifest: Manifest,
+    found: Scan,
+}
+
+/// Reads the newest manifest and the log, and publishes the manifest again under the next
+/// incarnation. A publication of a process that died may still arrive in between: then all of it
+/// is done again.
+async fn claim<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Claimed, VolumeError> {
+    for tries_left in (0..CLAIM_TRIES).rev() {
+        let (seq, mut manifest) = newest_manifest(core, volume).await?;
+        let found = scan_log(core, volume, &manifest).await?;
+        if manifest.owner != core.host && manifest.incarnation.0 > 0 && !found.records.is_empty() {
+            return Err(VolumeError::Fenced {
+                volume: volume.to_string(),
+                detail: format!("incarnation {} is of another host", manifest.incarnation),
+            });
+        }
+        if !planted::is(Bug::NoFencing) || manifest.incarnation.0 == 0 {
+            manifest.incarnation = manifest.incarnation.next();
+        }
+        manifest.owner = core.host;
+        manifest.salt = core.runtime.random();
+        let seq = seq.next();
+        match publish_patiently(core, volume, seq, manifest.encode(seq).into()).await {
+            Ok(()) => {}
+            Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
+            Err(error) => return Err(error),
+        }
+        // What is too much now is too much at the next opening as well.
+        let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
+        return Ok(Claimed { seq, manifest, found });
+    }
+    unreachable!("the last try returns")
+}
+
+async fn read_unfolded<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    manifest: &Manifest,
+) -> Result<Arc<Vec<ChunkIndex>>, VolumeError> {
+    let mut indexes = Vec::with_capacity(manifest.unfolded.len());
+    for id in &manifest.unfolded {
+        indexes.push(read_index(&core.store, volume, *id).await?);
+    }
+    Ok(Arc::new(indexes))
+}
+
+/// Places of all map pages, by the shard that owns them.
+async fn read_directory<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    manifest: &Manifest,
+    layout: Layout,
+) -> Result<Vec<Vec<(PageIndex, PageRef)>>, VolumeError> {
+    let mut pages: Vec<_> = (0..layout.shards()).map(|_| Vec::new()).collect();
+    for (index, at) in &manifest.directory {
+        let identity = SegmentIdentity { volume, index: *index };
+        let segment = read_segment(&core.store, identity, *at).await?;
+        for (page, at) in segment.iter() {
+            pages[usize::from(layout.owner(page.first_block()).0)].push((page, at));
+        }
+    }
+    Ok(pages)
+}
+
+async fn open_shards<E: Env>(
+    core: &Rc<Core<E>>,
+    number: VolumeNo,
+    shared: &Arc<Shared>,
+    unfolded: Arc<Vec<ChunkIndex>>,
+    parts: Vec<(Vec<(PageIndex, PageRef)>, RecoveredShard)>,
+) -> Result<(), VolumeError> {
+    let mut calls = Vec::new();
+    for (shard, (pages, recovered)) in (0..).map(ShardId).zip(parts) {
+        let (shared, unfolded) = (shared.clone(), unfolded.clone());
+        let open = OpenShard { volume: number, shared, unfolded, pages, recovered };
+        if shard.0 == core.id().0 {
+            Shard::open(core.clone(), open).await?;
+        } else {
+            calls.push(core.peers.start(CoreId(shard.0), Ask::OpenShard(Box::new(open))).await);
+        }
+    }
+    for call in calls {
+        call.await?;
+    }
+    Ok(())
+}
+
+/// Paths of the log files of a volume.
+///
+/// # Errors
+/// The disk failed.
+pub async fn log_files<D: Disk>(
+    disk: &D,
+    volume: VolumeId,
+) -> Result<Vec<String>, wal::disk::DiskError> {
+    let directory = log_directory(volume);
+    let files = disk.list(&directory).await?;
+    Ok(files.into_iter().map(|file| format!("{directory}/{}", file.name)).collect())
+}

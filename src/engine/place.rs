@@ -1,0 +1,93 @@
+//! Where the newest version of a block is while no manifest covers it.
+
+use chunk::Piece;
+
+/// Number of a segment file within one shard of one opening; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct FileNo(pub u32);
+
+impl FileNo {
+    /// The one after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("an opening does not use 2^32 segments"))
+    }
+}
+
+/// Part of the payload of one log entry, from some block of it to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogPlace {
+    file: FileNo,
+    block: u32,
+    crc: u32,
+    blocks: u8,
+    skip: u8,
+}
+
+impl LogPlace {
+    /// The whole of an entry of `blocks` blocks, whose payload starts at `block` of the segment.
+    #[must_use]
+    pub fn new(file: FileNo, block: u32, crc: u32, blocks: u8) -> Self {
+        Self { file, block, crc, blocks, skip: 0 }
+    }
+
+    /// The segment file.
+    #[must_use]
+    pub fn file(self) -> FileNo {
+        self.file
+    }
+
+    /// Where the payload of the whole entry starts, in blocks of the segment.
+    #[must_use]
+    pub fn block(self) -> u32 {
+        self.block
+    }
+
+    /// Checksum of the whole entry.
+    #[must_use]
+    pub fn crc(self) -> u32 {
+        self.crc
+    }
+
+    /// Blocks of the whole entry.
+    #[must_use]
+    pub fn blocks(self) -> u8 {
+        self.blocks
+    }
+
+    /// Blocks of the entry before the part meant here.
+    #[must_use]
+    pub fn skipped(self) -> u8 {
+        self.skip
+    }
+}
+
+/// Where the newest version of a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In the log.
+    Log(LogPlace),
+    /// Zeros that were written.
+    Zero,
+    /// Trimmed.
+    Hole,
+}
+
+impl Piece for Place {
+    fn skip(&self, blocks: u64) -> Self {
+        match *self {
+            Self::Log(place) => {
+                let skip = u64::from(place.skip) + blocks;
+                assert!(skip < u64::from(place.blocks), "a part lies within its entry");
+                Self::Log(LogPlace { skip: skip as u8, ..place })
+            }
+            Self::Zero => Self::Zero,
+            Self::Hole => Self::Hole,
+        }
+    }
+
+    /// Entries carry one checksum each, so only zeros and holes grow together.
+    fn joins(&self, _blocks: u64, next: &Self) -> bool {
+        matches!((self, next), (Self::Zero, Self::Zero) | (Self::Hole, Self::Hole))
+    }
+}

@@ -1,0 +1,73 @@
+//! Publishing manifests: one writer, one sequence, conditional puts.
+
+use bytes::Bytes;
+use chunk::manifest_log::{self, PublishError};
+use chunk::{ErrorKind, Manifest, ManifestSeq, ObjectStore};
+use wal::VolumeId;
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::coordinator::Coordinator;
+use super::core::Core;
+use super::error::VolumeError;
+use super::limits::{MANIFESTS_KEPT, PUBLISH_TRIES, RETRY_FIRST};
+use super::read::longer;
+
+impl<E: Env> Coordinator<E> {
+    /// Publishes the next manifest.
+    ///
+    /// # Errors
+    /// [`VolumeError::Fenced`] if another opening published first. After any other error it may
+    /// be published or not: the same manifest must be published again before another one.
+    pub(super) async fn publish(&self, manifest: Manifest) -> Result<(), VolumeError> {
+        let (core, volume) = (&self.core, self.shared.volume);
+        let seq = self.newest.borrow().0.next();
+        let body = Bytes::from(manifest.encode(seq));
+        loop {
+            self.shared.alive()?;
+            match publish_patiently(core, volume, seq, body.clone()).await {
+                Ok(()) => break,
+                // The store is down: the log takes what it can, see `Log::room`.
+                Err(VolumeError::Store(cause)) if cause.kind() != ErrorKind::Corrupt => {}
+                Err(final_error) => return Err(final_error),
+            }
+        }
+        self.newest.replace((seq, manifest));
+        if let Some(old) = seq.0.checked_sub(MANIFESTS_KEPT).filter(|old| *old > 0) {
+            // One that stays costs little and goes at the next opening.
+            let _ = core.store.delete(&ManifestSeq(old).object_name(volume)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes a manifest, a few times if need be: whether a put that failed was done is found out
+/// by doing it again.
+///
+/// # Errors
+/// [`VolumeError::Fenced`] if another opening published first, or what the store says.
+pub(super) async fn publish_patiently<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    seq: ManifestSeq,
+    body: Bytes,
+) -> Result<(), VolumeError> {
+    let mut pause = RETRY_FIRST;
+    for tries_left in (0..PUBLISH_TRIES).rev() {
+        match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(PublishError::Lost { .. }) => {
+                let detail = format!("another opening published manifest {seq}");
+                return Err(VolumeError::Fenced { volume: volume.to_string(), detail });
+            }
+            Err(PublishError::Store(error)) => {
+                if tries_left == 0 || error.kind() == ErrorKind::Corrupt {
+                    return Err(error.into());
+                }
+            }
+        }
+        core.runtime.sleep(pause).await;
+        pause = longer(pause);
+    }
+    unreachable!("the last try returns")
+}

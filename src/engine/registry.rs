@@ -1,0 +1,152 @@
+//! Which volumes are open: kept by core 0, so that each is opened once.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use wal::VolumeId;
+
+use super::Env;
+use super::cache::VolumeNo;
+use super::coordinator::Coordinator;
+use super::core::Core;
+use super::error::VolumeError;
+use super::mesh::CoreId;
+use super::message::{Answer, Ask, Counts};
+use super::peers::Outcome;
+use super::shared::Shared;
+use super::signal::Signal;
+use super::volume::Volume;
+
+/// The core that knows which volumes are open.
+const KEEPER: CoreId = CoreId(0);
+
+enum Entry {
+    Opening,
+    Open(VolumeNo, Arc<Shared>),
+}
+
+/// Open volumes of the server.
+#[derive(Default)]
+pub struct Registry {
+    volumes: RefCell<AHashMap<VolumeId, Entry>>,
+    numbers: Cell<u32>,
+    changed: Signal,
+}
+
+impl<E: Env> Core<E> {
+    /// This core's handle of a volume; opens the volume if it is not open.
+    ///
+    /// # Errors
+    /// See [`super::open::open`].
+    pub async fn attach(self: &Rc<Self>, volume: VolumeId) -> Result<Volume<E>, VolumeError> {
+        match self.ask(KEEPER, Ask::Open(volume)).await? {
+            Answer::Opened(number, shared) => Volume::attach(self.clone(), number, shared),
+            _ => unreachable!("opening is answered by the open volume"),
+        }
+    }
+
+    /// Publishes everything that a volume acknowledged before the call.
+    ///
+    /// # Errors
+    /// The volume is stopped or not open.
+    pub async fn drain(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
+        self.ask(self.home(volume), Ask::Drain(volume)).await.map(drop)
+    }
+
+    /// Counts what a volume holds.
+    ///
+    /// # Errors
+    /// The volume is not open.
+    pub async fn count(self: &Rc<Self>, volume: VolumeNo) -> Result<Counts, VolumeError> {
+        match self.ask(self.home(volume), Ask::Count(volume)).await? {
+            Answer::Counts(counts) => Ok(counts),
+            _ => unreachable!("counting is answered by counts"),
+        }
+    }
+
+    /// Open volumes. Only core 0 knows.
+    pub fn open_volumes(&self) -> Vec<(VolumeId, VolumeNo)> {
+        assert_eq!(self.id(), KEEPER, "core 0 keeps the registry");
+        let volumes = self.registry.volumes.borrow();
+        let mut open: Vec<_> = volumes
+            .iter()
+            .filter_map(|(volume, entry)| match entry {
+                Entry::Open(number, _) => Some((*volume, *number)),
+                Entry::Opening => None,
+            })
+            .collect();
+        open.sort();
+        open
+    }
+
+    /// Publishes everything of a volume and closes it on all cores. Only core 0 may.
+    ///
+    /// # Errors
+    /// The volume was stopped: what was not durable is lost. It is closed all the same.
+    pub async fn shut(self: &Rc<Self>, volume: VolumeId) -> Result<(), VolumeError> {
+        let number = match self.registry.volumes.borrow().get(&volume) {
+            Some(Entry::Open(number, _)) => *number,
+            Some(Entry::Opening) | None => return Ok(()),
+        };
+        let closed = self.ask(self.home(number), Ask::Close(number)).await;
+        self.registry.volumes.borrow_mut().remove(&volume);
+        self.registry.changed.notify();
+        closed.map(drop)
+    }
+
+    pub(super) async fn ask(self: &Rc<Self>, to: CoreId, ask: Ask) -> Outcome {
+        if to == self.id() {
+            return Box::pin(self.clone().answer(ask)).await;
+        }
+        self.peers.start(to, ask).await.await
+    }
+
+    /// Opens a volume unless it is open or being opened.
+    pub(super) async fn open_registered(self: &Rc<Self>, volume: VolumeId) -> Outcome {
+        let registry = &self.registry;
+        let open = || {
+            let mut volumes = registry.volumes.borrow_mut();
+            match volumes.get(&volume) {
+                Some(Entry::Opening) => None,
+                Some(Entry::Open(number, shared)) => Some(Some((*number, shared.clone()))),
+                None => {
+                    volumes.insert(volume, Entry::Opening);
+                    Some(None)
+                }
+            }
+        };
+        if let Some((number, shared)) = registry.changed.until(open).await {
+            return Ok(Answer::Opened(number, shared));
+        }
+        let number = VolumeNo(registry.numbers.get());
+        registry.numbers.set(number.0 + 1);
+        let outcome = self.ask(self.home(number), Ask::OpenAs(number, volume)).await;
+        let mut volumes = registry.volumes.borrow_mut();
+        match &outcome {
+            Ok(Answer::Opened(number, shared)) => {
+                volumes.insert(volume, Entry::Open(*number, shared.clone()));
+            }
+            Ok(_) | Err(_) => drop(volumes.remove(&volume)),
+        }
+        drop(volumes);
+        registry.changed.notify();
+        outcome
+    }
+
+    pub(super) fn home_of(&self, volume: VolumeNo) -> Result<Rc<Coordinator<E>>, VolumeError> {
+        self.coordinator(volume).ok_or(VolumeError::Closed)
+    }
+
+    /// For the home of a volume: a last cut, then the end on all cores.
+    pub(super) async fn close(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
+        let coordinator = self.home_of(volume)?;
+        coordinator.end().await;
+        let stopped = coordinator.shared.alive();
+        let outcomes = coordinator.ask_all(|_| super::message::ShardAsk::Close).await;
+        self.remove_coordinator(volume);
+        let closed = outcomes.into_iter().map(|(_, outcome)| outcome.map(drop));
+        stopped.and(closed.collect())
+    }
+}

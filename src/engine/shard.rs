@@ -1,0 +1,363 @@
+//! One shard of an open volume: it owns its blocks, their log and their map.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use chunk::ExtentMap;
+use wal::limits::ENTRY_MAX_BLOCKS;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+use wal::{
+    BLOCK_BYTES, Epoch, HoleKind, LogIdentity, PoolConfig, SegmentPool, ShardBlock, ShardId,
+    ShardRun,
+};
+
+use super::Env;
+use super::cache::VolumeNo;
+use super::core::Core;
+use super::error::VolumeError;
+use super::limits::{COPY_QUANTUM_BYTES, SLOW_WRITE};
+use super::log::{Log, NoRoom};
+use super::message::{Answer, Counts, ObjectIds, OpenShard, ShardAsk};
+use super::peers::Outcome;
+use super::place::Place;
+use super::sealed::SealedMap;
+use super::shared::Shared;
+
+/// Where the blocks of a shard are, newest first: `dirty`, then `frozen`, then `sealed`.
+pub(super) struct Maps {
+    /// Epoch of what is in `dirty`.
+    pub(super) epoch: Epoch,
+    /// Written since the newest cut.
+    pub(super) dirty: ExtentMap<Place>,
+    /// The newest cut, until its manifest is published.
+    pub(super) frozen: Option<Frozen>,
+    /// What manifests cover.
+    pub(super) sealed: SealedMap,
+}
+
+/// The dirty part of a shard as it was at a cut.
+pub(super) struct Frozen {
+    /// Where its blocks are.
+    pub(super) map: Rc<ExtentMap<Place>>,
+    /// Newest record of the cut.
+    pub(super) position: wal::Lsn,
+}
+
+/// One shard of an open volume. Lives on the core of the same number.
+pub struct Shard<E: Env> {
+    pub(super) core: Rc<Core<E>>,
+    pub(super) volume: VolumeNo,
+    pub(super) id: ShardId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: Rc<Log<E>>,
+    pub(super) maps: RefCell<Maps>,
+    pub(super) ids: RefCell<ObjectIds>,
+    /// Pages folded and uploaded, for when their manifest is published.
+    pub(super) folding: RefCell<Vec<(super::sealed::PageNo, Option<chunk::PageRef>)>>,
+    pub(super) syncing_bytes: Cell<u64>,
+}
+
+impl<E: Env> Shard<E> {
+    /// Opens the shard on this core and starts its tasks.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn open(core: Rc<Core<E>>, open: OpenShard) -> Result<(), VolumeError> {
+        let OpenShard { volume, shared, unfolded, pages, recovered } = open;
+        let id = ShardId(core.id().0);
+        let identity = LogIdentity {
+            volume: shared.volume,
+            incarnation: shared.incarnation,
+            salt: shared.salt,
+            shard: id,
+            layout: shared.layout,
+        };
+        let pool = PoolConfig {
+            dir: super::recovered::log_directory(shared.volume),
+            segment_blocks: core.tuning.segment_blocks,
+            max_segments: core.tuning.segments as usize,
+            shard: id,
+            shards: shared.layout.shards(),
+        };
+        let pool = SegmentPool::open(core.disk.clone(), pool).await?;
+        let files = recovered.open_files(&core.disk).await?;
+        let log = Log::new(identity, shared.clone(), core.tuning, pool, files);
+        let mut sealed = SealedMap::new(shared.layout, id, pages, core.tuning.map_pages);
+        let oldest_first = !planted::is(Bug::UnfoldedReversed);
+        for n in 0..unfolded.len() {
+            let index = &unfolded[if oldest_first { n } else { unfolded.len() - 1 - n }];
+            sealed.note_chunk(index);
+            for (run, content) in index.pieces(shared.layout, id) {
+                sealed.apply(run, index.info().id, content);
+            }
+        }
+        let mut dirty = ExtentMap::new();
+        for (run, place) in recovered.places {
+            dirty.insert(run, place);
+        }
+        let maps = Maps { epoch: shared.epoch(), dirty, frozen: None, sealed };
+        let turns = u64::from(shared.layout.shards()) + 1;
+        let shard = Rc::new(Self {
+            ids: RefCell::new(ObjectIds::new(shared.incarnation, u64::from(id.0), turns)),
+            core: core.clone(),
+            volume,
+            id,
+            shared,
+            log: Rc::new(log),
+            maps: RefCell::new(maps),
+            folding: RefCell::default(),
+            syncing_bytes: Cell::new(0),
+        });
+        shard.start_tasks();
+        core.add_shard(volume, shard);
+        Ok(())
+    }
+
+    fn start_tasks(self: &Rc<Self>) {
+        let runtime = &self.core.runtime;
+        runtime.spawn(self.log.clone().run_appender(runtime.clone()));
+        runtime.spawn(self.log.clone().run_refill());
+        let shard = self.clone();
+        runtime.spawn(async move {
+            let mut seen = None;
+            while let Some(returns) = shard.log.pressed(seen).await {
+                seen = Some(returns);
+                shard.core.note_dirty(shard.volume, true);
+            }
+        });
+    }
+
+    /// Does what another core asks, if that takes no waiting. Nothing but a part of a write may
+    /// have been done otherwise, which is then done again.
+    pub fn answer_now(&self, ask: &ShardAsk) -> Option<Outcome> {
+        match ask {
+            ShardAsk::Write { at, data } => {
+                let start = whole_blocks(*at, data.len()).filter(|_| !self.is_tight())?;
+                match self.try_write(start, data) {
+                    Ok(done) => (done == data.len()).then_some(Ok(Answer::Done)),
+                    Err(stopped) => Some(Err(stopped)),
+                }
+            }
+            ShardAsk::Read(bytes) => {
+                let start = whole_blocks(bytes.at, bytes.len)?;
+                let mut out = vec![0; bytes.len];
+                match self.try_read(start, &mut out) {
+                    Ok(found) => found.then_some(Ok(Answer::Data(out))),
+                    Err(stopped) => Some(Err(stopped)),
+                }
+            }
+            ShardAsk::Count => Some(Ok(Answer::Counts(self.counts()))),
+            _ => None,
+        }
+    }
+
+    /// Does what another core, or this one, asks.
+    ///
+    /// # Errors
+    /// See each operation.
+    pub async fn answer(self: &Rc<Self>, ask: ShardAsk) -> Outcome {
+        match ask {
+            ShardAsk::Write { at, data } => self.write(at, &data).await.map(|()| Answer::Done),
+            ShardAsk::Read(bytes) => self.read(bytes).await.map(Answer::Data),
+            ShardAsk::Punch { run, kind } => self.punch(run, kind).await.map(|()| Answer::Done),
+            ShardAsk::Sync(position) => self.sync(position).await.map(|()| Answer::Done),
+            ShardAsk::Status(run) => self.status(run).await.map(Answer::Status),
+            ShardAsk::Seal(cut) => self.seal(cut).await.map(Answer::Sealed),
+            ShardAsk::Published(chunks) => {
+                self.published(&chunks).await;
+                Ok(Answer::Done)
+            }
+            ShardAsk::Fold => self.fold().await.map(Answer::Folded),
+            ShardAsk::Folded => {
+                self.folded();
+                Ok(Answer::Done)
+            }
+            ShardAsk::Count => Ok(Answer::Counts(self.counts())),
+            ShardAsk::Close => {
+                self.log.clone().trim().await;
+                let closed = self.log.close().await;
+                self.core.remove_shard(self.volume);
+                closed.map(|()| Answer::Done)
+            }
+        }
+    }
+
+    /// Writes bytes at byte `at` of the shard; within one stripe, any alignment.
+    ///
+    /// # Errors
+    /// The volume is stopped, or there is no room for the log.
+    pub async fn write(&self, at: u64, data: &[u8]) -> Result<(), VolumeError> {
+        let (mut at, mut rest) = (at, data);
+        while !rest.is_empty() {
+            let block = ShardBlock(at / BLOCK_BYTES as u64);
+            let within = (at % BLOCK_BYTES as u64) as usize;
+            let taken = if within != 0 || rest.len() < BLOCK_BYTES {
+                let taken = rest.len().min(BLOCK_BYTES - within);
+                self.write_part(block, within, &rest[..taken]).await?;
+                taken
+            } else {
+                let whole = rest.len() / BLOCK_BYTES * BLOCK_BYTES;
+                let most = whole.min(COPY_QUANTUM_BYTES);
+                self.write_blocks(block, &rest[..most]).await?;
+                most
+            };
+            (at, rest) = (at + taken as u64, &rest[taken..]);
+            if self.log.is_tight() {
+                self.core.runtime.sleep(SLOW_WRITE).await;
+            } else if !rest.is_empty() && taken == COPY_QUANTUM_BYTES {
+                self.core.runtime.pause().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_blocks(&self, start: ShardBlock, data: &[u8]) -> Result<(), VolumeError> {
+        let mut done = 0;
+        loop {
+            done +=
+                self.try_write(ShardBlock(start.0 + (done / BLOCK_BYTES) as u64), &data[done..])?;
+            if done == data.len() {
+                return Ok(());
+            }
+            self.log.room().await?;
+        }
+    }
+
+    /// Writes whole blocks as far as there is room now; returns the bytes written.
+    ///
+    /// # Errors
+    /// The volume is stopped.
+    pub fn try_write(&self, start: ShardBlock, data: &[u8]) -> Result<usize, VolumeError> {
+        self.shared.alive()?;
+        let mut maps = self.maps.borrow_mut();
+        let mut cache = self.core.cache.borrow_mut();
+        let mut done = 0;
+        for entry in data.chunks(ENTRY_MAX_BLOCKS as usize * BLOCK_BYTES) {
+            let epoch = self.observe_epoch(&mut maps);
+            let first = ShardBlock(start.0 + (done / BLOCK_BYTES) as u64);
+            let lba = self.shared.layout.to_volume(self.id, first);
+            let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
+            let run = ShardRun { start: first, count: (entry.len() / BLOCK_BYTES) as u64 };
+            maps.dirty.insert(run, Place::Log(place));
+            for (block, content) in (first.0..).zip(entry.chunks_exact(BLOCK_BYTES)) {
+                cache.put(self.volume, ShardBlock(block), content);
+            }
+            done += entry.len();
+        }
+        drop((maps, cache));
+        self.note_logged(done);
+        Ok(done)
+    }
+
+    /// Whether writers should go slower: then writes take the way that can wait.
+    pub fn is_tight(&self) -> bool {
+        self.log.is_tight()
+    }
+
+    /// Replaces part of one block. The old content is read first; if the block changes meanwhile
+    /// it is read again, so two such writes never lose one.
+    async fn write_part(
+        &self,
+        block: ShardBlock,
+        within: usize,
+        part: &[u8],
+    ) -> Result<(), VolumeError> {
+        let mut content = vec![0; BLOCK_BYTES];
+        loop {
+            let version = self.read_version(block, &mut content).await?;
+            content[within..within + part.len()].copy_from_slice(part);
+            // Nothing awaits between this look and the write.
+            if self.version(block) != Some(version) && !planted::is(Bug::PartialWriteRace) {
+                continue;
+            }
+            if self.try_write(block, &content)? == BLOCK_BYTES {
+                return Ok(());
+            }
+            self.log.room().await?;
+        }
+    }
+
+    /// Makes whole blocks read as zeros.
+    ///
+    /// # Errors
+    /// The volume is stopped, or there is no room for the log.
+    pub async fn punch(&self, run: ShardRun, kind: HoleKind) -> Result<(), VolumeError> {
+        while self.try_punch(run, kind)?.is_err() {
+            self.log.room().await?;
+        }
+        self.note_logged(BLOCK_BYTES);
+        Ok(())
+    }
+
+    fn try_punch(&self, run: ShardRun, kind: HoleKind) -> Result<Result<(), NoRoom>, VolumeError> {
+        self.shared.alive()?;
+        let mut maps = self.maps.borrow_mut();
+        let epoch = self.observe_epoch(&mut maps);
+        let extent = self.shared.layout.span(self.id, run);
+        if let Err(full) = self.log.push_hole(epoch, kind, extent) {
+            return Ok(Err(full));
+        }
+        let place = match kind {
+            HoleKind::Zero => Place::Zero,
+            HoleKind::Discard => Place::Hole,
+        };
+        maps.dirty.insert(run, place);
+        self.core.cache.borrow_mut().forget(self.volume, run.start, run.count);
+        Ok(Ok(()))
+    }
+
+    /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
+    /// freezes what came before it.
+    fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
+        let epoch = self.shared.epoch();
+        if epoch > maps.epoch {
+            self.freeze(maps, epoch);
+        }
+        epoch
+    }
+
+    /// Everything up to now is the cut; `epoch` is what comes.
+    pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
+        assert!(maps.frozen.is_none(), "one cut at a time");
+        let map = Rc::new(maps.dirty.take());
+        self.syncing_bytes.set(map.blocks() * BLOCK_BYTES as u64);
+        maps.frozen = Some(Frozen { map, position: self.log.last_lsn() });
+        maps.epoch = epoch;
+    }
+
+    /// Makes everything up to a position of the log durable.
+    ///
+    /// # Errors
+    /// The volume is stopped: what was asked for may be lost.
+    pub async fn sync(&self, position: wal::Lsn) -> Result<(), VolumeError> {
+        self.log.sync(position).await
+    }
+
+    fn note_logged(&self, bytes: usize) {
+        if bytes > 0 && self.shared.add_dirty(bytes as u64, self.core.tuning.cut_bytes()) {
+            self.core.note_dirty(self.volume, false);
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let maps = self.maps.borrow();
+        let (dirty, log_files) = self.log.counts();
+        let frozen = if maps.frozen.is_some() { self.syncing_bytes.get() } else { 0 };
+        Counts {
+            dirty,
+            logged: maps.dirty.blocks() * BLOCK_BYTES as u64 + frozen,
+            syncing: frozen,
+            cached: self.core.cache.borrow().blocks() * BLOCK_BYTES as u64,
+            log_files,
+        }
+    }
+}
+
+/// First block of a range that is whole blocks, and not too many to be copied at once.
+fn whole_blocks(at: u64, len: usize) -> Option<ShardBlock> {
+    let block = BLOCK_BYTES as u64;
+    let whole = at.is_multiple_of(block) && len.is_multiple_of(BLOCK_BYTES);
+    (whole && len <= COPY_QUANTUM_BYTES).then_some(ShardBlock(at / block))
+}

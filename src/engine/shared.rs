@@ -1,0 +1,130 @@
+//! What the cores of one open volume share: a few atomics, no locks.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
+
+use super::error::VolumeError;
+
+/// Positions of one shard's log, written by the shard, read by all.
+#[derive(Default)]
+struct Positions {
+    /// Newest record with an acknowledged write in it.
+    accepted: AtomicU64,
+    /// Newest record that is durable.
+    durable: AtomicU64,
+}
+
+/// One opening of a volume for writing, as all its cores see it.
+pub struct Shared {
+    /// The volume.
+    pub volume: VolumeId,
+    /// How its blocks are dealt.
+    pub layout: Layout,
+    /// Bytes that a client sees.
+    pub size_bytes: u64,
+    /// Fencing number of this opening.
+    pub incarnation: Incarnation,
+    /// Drawn for this opening, part of every record.
+    pub salt: u64,
+    epoch: AtomicU64,
+    positions: Vec<Positions>,
+    /// Bytes logged since the last cut, over all shards.
+    dirty_bytes: AtomicU64,
+    dirty_noted: AtomicBool,
+    poison: OnceLock<VolumeError>,
+}
+
+impl Shared {
+    /// State of a volume just opened; the first record gets `epoch`.
+    #[must_use]
+    pub fn new(
+        volume: VolumeId,
+        layout: Layout,
+        size_bytes: u64,
+        incarnation: Incarnation,
+        salt: u64,
+        epoch: Epoch,
+    ) -> Self {
+        Self {
+            volume,
+            layout,
+            size_bytes,
+            incarnation,
+            salt,
+            epoch: AtomicU64::new(epoch.0),
+            positions: (0..layout.shards()).map(|_| Positions::default()).collect(),
+            dirty_bytes: AtomicU64::new(0),
+            dirty_noted: AtomicBool::new(false),
+            poison: OnceLock::new(),
+        }
+    }
+
+    /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a
+    /// write sent after another was acknowledged, on whatever core, reads no lower epoch.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Starts the next epoch; returns the one that ended, which names the cut.
+    pub fn end_epoch(&self) -> Epoch {
+        Epoch(self.epoch.fetch_add(1, Ordering::SeqCst))
+    }
+
+    /// Called by a shard before it acknowledges what record `lsn` holds.
+    pub fn accepted(&self, shard: ShardId, lsn: Lsn) {
+        self.positions[usize::from(shard.0)].accepted.store(lsn.0, Ordering::Release);
+    }
+
+    /// Called by a shard when a sync that covers `lsn` ended well.
+    pub fn synced(&self, shard: ShardId, lsn: Lsn) {
+        self.positions[usize::from(shard.0)].durable.store(lsn.0, Ordering::Release);
+    }
+
+    /// The position that a flush must wait for, if the shard holds anything not yet durable.
+    pub fn unsynced(&self, shard: ShardId) -> Option<Lsn> {
+        let positions = &self.positions[usize::from(shard.0)];
+        let accepted = positions.accepted.load(Ordering::Acquire);
+        (accepted > positions.durable.load(Ordering::Acquire)).then_some(Lsn(accepted))
+    }
+
+    /// Counts logged bytes; true when the coordinator must hear of it: the first since a cut, or
+    /// the one that crosses `limit`.
+    pub fn add_dirty(&self, bytes: u64, limit: u64) -> bool {
+        let before = self.dirty_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let crossed = before < limit && before + bytes >= limit;
+        crossed || !self.dirty_noted.swap(true, Ordering::Relaxed)
+    }
+
+    /// Bytes logged since the last cut began.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Called as a cut begins: what follows is counted anew.
+    pub fn reset_dirty(&self) {
+        self.dirty_noted.store(false, Ordering::Relaxed);
+        self.dirty_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Stops the volume for good; the first cause stays.
+    pub fn poison(&self, cause: VolumeError) {
+        let cause = match cause {
+            stopped @ (VolumeError::Poisoned { .. } | VolumeError::Fenced { .. }) => stopped,
+            other => {
+                VolumeError::Poisoned { volume: self.volume.to_string(), cause: other.to_string() }
+            }
+        };
+        // A second cause adds nothing: the volume is stopped already.
+        let _ = self.poison.set(cause);
+    }
+
+    /// Fails if the volume is stopped.
+    ///
+    /// # Errors
+    /// The first cause, as [`VolumeError::Poisoned`] or [`VolumeError::Fenced`].
+    pub fn alive(&self) -> Result<(), VolumeError> {
+        self.poison.get().map_or(Ok(()), |cause| Err(cause.clone()))
+    }
+}

@@ -1,0 +1,128 @@
+//! What a client may know of a range without reading it.
+
+use wal::{BLOCK_BYTES, Extent, Lba, ShardBlock, ShardId, ShardRun};
+
+use super::Env;
+use super::error::VolumeError;
+use super::limits::{STATUS_BLOCKS, STATUS_RUNS};
+use super::message::{Answer, ShardAsk, Status, StatusRun};
+use super::read::Home;
+use super::sealed::{PAGE_BLOCKS, PageNo, SealedPlace};
+use super::shard::Shard;
+use super::volume::Volume;
+
+impl From<Home> for Status {
+    fn from(home: Home) -> Self {
+        match home {
+            Home::Log(_) | Home::Sealed(SealedPlace::Data { .. }) => Self::Data,
+            Home::Sealed(SealedPlace::Zero) => Self::Zero,
+            Home::Sealed(SealedPlace::Hole) => Self::Hole,
+        }
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// What the blocks of a run hold, from its start on, in a bounded number of runs: the answer
+    /// may end before the run does, but is never empty.
+    pub(super) async fn status(&self, run: ShardRun) -> Result<Vec<StatusRun>, VolumeError> {
+        let mut found: Vec<StatusRun> = Vec::new();
+        let mut at = run.start.0;
+        while at < run.end().0 && found.len() < STATUS_RUNS {
+            let rest = ShardRun { start: ShardBlock(at), count: run.end().0 - at };
+            let untouched = self.maps.borrow().untouched(rest);
+            if untouched > 0 {
+                push(&mut found, ShardRun { count: untouched, ..rest }, Status::Hole);
+                at += untouched;
+                continue;
+            }
+            let page_end = (PageNo::of(rest.start).0 + 1) * PAGE_BLOCKS;
+            let part = ShardRun { count: rest.count.min(page_end - at), ..rest };
+            for (run, home) in self.resolve(part).await? {
+                push(&mut found, run, home.into());
+            }
+            at = part.end().0;
+        }
+        Ok(found)
+    }
+}
+
+impl super::shard::Maps {
+    /// How many blocks from the start of a run on no map knows anything of.
+    fn untouched(&self, run: ShardRun) -> u64 {
+        let end = PageNo(run.end().0.div_ceil(PAGE_BLOCKS));
+        let page = self.sealed.next_page(PageNo::of(run.start), end);
+        let first = [
+            self.dirty.next_from(run.start).map(|(run, _)| run.start),
+            self.frozen.as_ref().and_then(|f| f.map.next_from(run.start)).map(|(run, _)| run.start),
+            self.sealed.next_delta(run.start),
+            page.map(PageNo::start),
+        ];
+        let first = first.into_iter().flatten().min().unwrap_or(run.end());
+        first.min(run.end()).0.saturating_sub(run.start.0)
+    }
+}
+
+fn push(found: &mut Vec<StatusRun>, run: ShardRun, status: Status) {
+    match found.last_mut() {
+        Some(last) if last.status == status && last.run.end() == run.start => {
+            last.run.count += run.count;
+        }
+        _ => found.push(StatusRun { run, status }),
+    }
+}
+
+impl<E: Env> Volume<E> {
+    /// What `len` bytes at `offset` hold, from the start on, as (bytes, status): neighbours
+    /// differ; the answer may end before the range does (block granular), but is never empty.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub async fn status(&self, offset: u64, len: u64) -> Result<Vec<(u64, Status)>, VolumeError> {
+        let block = BLOCK_BYTES as u64;
+        let first = offset / block;
+        let count = ((offset + len).div_ceil(block) - first).min(STATUS_BLOCKS);
+        let extent = Extent::new(Lba(first), count).expect("a status request is not empty");
+        let mut shards = Vec::new();
+        for shard in (0..self.shared().layout.shards()).map(ShardId) {
+            let runs = match self.shared().layout.owned(shard, extent) {
+                None => Vec::new(),
+                Some(run) if self.is_own(shard) => self.own().status(run).await?,
+                Some(run) => match self.start(shard, ShardAsk::Status(run)).await.await? {
+                    Answer::Status(runs) => runs,
+                    _ => unreachable!("a status request is answered by statuses"),
+                },
+            };
+            shards.push(runs.into_iter().peekable());
+        }
+        Ok(self.merge(extent, &mut shards, offset, len))
+    }
+
+    /// Lays the answers of the shards out along the volume, until one of them ends.
+    fn merge<I: Iterator<Item = StatusRun>>(
+        &self,
+        extent: Extent,
+        shards: &mut [std::iter::Peekable<I>],
+        offset: u64,
+        len: u64,
+    ) -> Vec<(u64, Status)> {
+        let layout = self.shared().layout;
+        let mut merged: Vec<(u64, Status)> = Vec::new();
+        let mut at = extent.lba().0;
+        while at < extent.end().0 && merged.len() <= STATUS_RUNS {
+            let runs = &mut shards[usize::from(layout.owner(Lba(at)).0)];
+            let own = layout.to_shard(Lba(at));
+            while runs.next_if(|run| run.run.end() <= own).is_some() {}
+            let Some(run) = runs.peek() else { break };
+            let stripe_end = (at / layout.stripe_blocks() + 1) * layout.stripe_blocks();
+            let next = stripe_end.min(at + (run.run.end().0 - own.0)).min(extent.end().0);
+            let start = (at * BLOCK_BYTES as u64).max(offset);
+            let bytes = (next * BLOCK_BYTES as u64).min(offset + len) - start;
+            match merged.last_mut() {
+                Some((before, status)) if *status == run.status => *before += bytes,
+                _ => merged.push((bytes, run.status)),
+            }
+            at = next;
+        }
+        merged
+    }
+}
