@@ -2,3 +2,4 @@
 //! object store.
 
 pub mod engine;
+pub mod runtime;

@@ -1,0 +1,88 @@
+//! Time, randomness and scheduling of one core, for real.
+
+use super::limits::MIN_SLEEP;
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+use wal::runtime::Runtime;
+
+/// [`Runtime`] on the glommio executor of the thread that it is used on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GlommioRuntime;
+
+/// The instant that [`Runtime::now`] counts from: the same on all cores.
+#[expect(clippy::disallowed_methods, reason = "this is the clock behind the seam")]
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Random words of the operating system, fetched many at a time: no generator of our own whose
+/// state could repeat over processes.
+struct Entropy {
+    words: [u64; 64],
+    left: usize,
+}
+
+thread_local! {
+    static ENTROPY: RefCell<Entropy> = const { RefCell::new(Entropy { words: [0; 64], left: 0 }) };
+}
+
+impl Entropy {
+    fn next(&mut self) -> u64 {
+        if self.left == 0 {
+            for word in &mut self.words {
+                *word = getrandom::u64().expect("the kernel gives random bits since Linux 3.17");
+            }
+            self.left = self.words.len();
+        }
+        self.left -= 1;
+        // Taken, so that no word is given out twice or found in memory later.
+        std::mem::take(&mut self.words[self.left])
+    }
+}
+
+impl Runtime for GlommioRuntime {
+    fn now(&self) -> Duration {
+        START.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the sleep behind the seam")]
+    async fn sleep(&self, span: Duration) {
+        glommio::timer::sleep(span.max(MIN_SLEEP)).await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the spawn behind the seam")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(task).detach();
+    }
+
+    fn random(&self) -> u64 {
+        ENTROPY.with(|entropy| entropy.borrow_mut().next())
+    }
+
+    /// Sleeps for [`MIN_SLEEP`]. A mere yield would not do: an executor harvests completions and
+    /// wakes from other threads only when its run queue is empty.
+    async fn pause(&self) {
+        self.sleep(MIN_SLEEP).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn random_words_do_not_repeat_over_refills() {
+        let words: HashSet<u64> = (0..1000).map(|_| GlommioRuntime.random()).collect();
+        assert_eq!(words.len(), 1000);
+    }
+
+    #[test]
+    fn all_threads_share_one_clock() {
+        let here = GlommioRuntime.now();
+        let there = std::thread::scope(|scope| {
+            scope.spawn(|| GlommioRuntime.now()).join().expect("no panic")
+        });
+        assert!(there >= here && there - here < Duration::from_secs(60));
+    }
+}
