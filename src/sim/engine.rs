@@ -1,0 +1,162 @@
+//! The engine as a subject: the code that the product runs, in a simulated world.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use chunk::{VolumeName, catalog};
+use wal::{HoleKind, VolumeId};
+
+use super::host::{Host, SimEnv};
+use super::scenario;
+use super::subject::{OpError, Subject, ZeroKind};
+use crate::engine::core::Core;
+use crate::engine::error::VolumeError;
+use crate::engine::limits::Tuning;
+use crate::engine::volume::Volume;
+
+const VOLUME: VolumeId = VolumeId([7; 16]);
+const HOST: [u8; 16] = [1; 16];
+
+thread_local! {
+    /// Cores of the process that runs now. Cores and shards hold each other, so what a simulated
+    /// death leaves must be taken apart.
+    static CORES: RefCell<Vec<Rc<Core<SimEnv>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The engine.
+pub struct Engine;
+
+/// One core's handle of the open volume.
+#[derive(Clone)]
+pub struct Handle {
+    core: Rc<Core<SimEnv>>,
+    /// Core 0, which keeps the registry.
+    keeper: Rc<Core<SimEnv>>,
+    volume: Volume<SimEnv>,
+}
+
+impl From<VolumeError> for OpError {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::NoSpace(_) => Self::NoSpace,
+            VolumeError::Closed => Self::Shutdown,
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+fn tuning(wanted: &scenario::Tuning) -> Tuning {
+    Tuning {
+        cache_blocks: wanted.cache_blocks as u32,
+        map_pages: (wanted.cache_blocks as usize / 16).max(1),
+        segment_blocks: wanted.segment_blocks as u32,
+        segments: wanted.wal_segments as u32,
+        idle_segments: 0,
+        rpo_bytes: wanted.cut_blocks * wal::BLOCK_BYTES as u64,
+        rpo_age: wanted.cut_every,
+        fold_chunks: wanted.fold_after as usize,
+        chunk_blocks: wanted.chunk_blocks as u32,
+        ring_messages: wanted.ring_messages,
+    }
+}
+
+async fn create(host: &Host) -> Result<(), String> {
+    let store = &host.cores[0].store;
+    let name = VolumeName::new("world").map_err(|error| error.to_string())?;
+    if catalog::find(store, &name).await.map_err(|error| error.to_string())?.is_some() {
+        return Ok(());
+    }
+    let new = catalog::NewVolume {
+        name,
+        id: VOLUME,
+        size_bytes: host.volume_blocks * wal::BLOCK_BYTES as u64,
+        stripe_shift: host.tuning.stripe_shift,
+        created_unix_ms: 0,
+    };
+    catalog::create(store, new).await.map(drop).map_err(|error| error.to_string())
+}
+
+impl Subject for Engine {
+    type Volume = Handle;
+
+    async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
+        CORES.take().iter().for_each(|core| core.abandon());
+        let tuning = tuning(&host.tuning);
+        let mut cores = Vec::new();
+        for (part, mesh) in host.cores.iter().zip(host.mesh()) {
+            let (disk, store) = (part.disk.clone(), part.store.clone());
+            let core = Core::new(disk, store, part.runtime.clone(), mesh, tuning, HOST);
+            wal::runtime::Runtime::spawn(&part.runtime, core.clone().serve());
+            cores.push(core);
+        }
+        CORES.set(cores.clone());
+        if first {
+            create(host).await?;
+        }
+        let mut handles = Vec::new();
+        for core in &cores {
+            let volume = core.attach(VOLUME).await.map_err(|error| error.to_string())?;
+            handles.push(Handle { core: core.clone(), keeper: cores[0].clone(), volume });
+        }
+        Ok(handles)
+    }
+
+    async fn read(handle: &Handle, offset: u64, bytes: usize) -> Result<Vec<u8>, OpError> {
+        let mut out = Vec::new();
+        match handle.volume.read_now(offset, bytes, &mut out) {
+            Some(read) => Ok(read.map(|()| out)?),
+            None => Ok(handle.volume.read(offset, bytes).await?),
+        }
+    }
+
+    async fn write(handle: &Handle, offset: u64, bytes: Vec<u8>, fua: bool) -> Result<(), OpError> {
+        match handle.volume.write_now(offset, &bytes) {
+            Some(written) => written?,
+            None => handle.volume.write(offset, Bytes::from(bytes)).await?,
+        }
+        if fua {
+            handle.volume.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn zero(
+        handle: &Handle,
+        offset: u64,
+        bytes: u64,
+        kind: ZeroKind,
+        fua: bool,
+    ) -> Result<(), OpError> {
+        let kind = match kind {
+            ZeroKind::Discard => HoleKind::Discard,
+            ZeroKind::Zero => HoleKind::Zero,
+        };
+        handle.volume.punch(offset, bytes, kind).await?;
+        if fua {
+            handle.volume.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(handle: &Handle) -> Result<(), OpError> {
+        Ok(handle.volume.flush().await?)
+    }
+
+    async fn cut(handle: &Handle) -> Result<(), OpError> {
+        Ok(handle.core.drain(handle.volume.number()).await?)
+    }
+
+    async fn close(handle: &Handle) -> Result<(), OpError> {
+        handle.volume.flush().await?;
+        Ok(handle.keeper.shut(VOLUME).await?)
+    }
+
+    async fn check(handle: &Handle) -> Result<(), String> {
+        let report = chunk::check::check(&handle.core.store, VOLUME, |_| ()).await;
+        match report.is_clean() {
+            true => Ok(()),
+            false => Err(format!("{:?}", report.problems)),
+        }
+    }
+}

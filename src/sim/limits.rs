@@ -1,0 +1,29 @@
+//! Named limits of the simulation.
+
+use std::time::Duration;
+
+/// Virtual nanoseconds that one step of a task takes.
+pub const STEP_NANOS: u64 = 200;
+
+/// Lines of its trace that a world keeps for a report.
+pub const LOG_LINES: usize = 400;
+
+/// Tasks that a report of a stuck world lists.
+pub const REPORTED_TASKS: usize = 24;
+
+/// Steps that one phase of a world may take before it counts as stuck.
+pub const PHASE_STEPS: u64 = 2_000_000;
+
+/// Virtual time that one phase of a world may take before it counts as stuck.
+pub const PHASE_SPAN: Duration = Duration::from_secs(600);
+
+/// Fewest crashes of a world.
+pub const MIN_CRASHES: u64 = 3;
+
+/// Most sectors of one request of the workload: 64 KiB.
+pub const MAX_REQUEST_SECTORS: u64 = 128;
+
+/// Most blocks that a world writes to, over all its windows.
+pub const MAX_TRACKED_BLOCKS: u64 = 64;
+
+const _: () = assert!(MIN_CRASHES >= 3, "a crash, one in its recovery, and one after that");

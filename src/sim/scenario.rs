@@ -1,0 +1,241 @@
+//! What a seed makes of a world: sizes, workload and faults, each of them switched off in some
+//! seeds, so that bugs which one feature hides from another can show.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::disk::PowerLoss;
+use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
+use super::random::Random;
+use super::store::StoreFaults;
+
+/// Blocks of the smallest stripe and of one map page.
+const STRIPE_BLOCKS: u64 = 1 << wal::layout::MIN_STRIPE_SHIFT;
+
+/// Sizes and limits that a world wants of its subject: tiny ones, so that everything that happens
+/// once a day to a server happens here all the time. A subject uses those that it knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Blocks of a stripe, as a power of two.
+    pub stripe_shift: u8,
+    /// Blocks of one WAL segment.
+    pub segment_blocks: u64,
+    /// WAL segments of one shard before writes wait.
+    pub wal_segments: u64,
+    /// Blocks that a shard's cache holds.
+    pub cache_blocks: u64,
+    /// Most blocks of a chunk.
+    pub chunk_blocks: u64,
+    /// Unfolded chunks that make the map fold.
+    pub fold_after: u64,
+    /// Time between cuts.
+    pub cut_every: Duration,
+    /// Dirty blocks that make a cut.
+    pub cut_blocks: u64,
+    /// Messages that a ring of the mesh holds.
+    pub ring_messages: usize,
+}
+
+impl Tuning {
+    fn draw(random: &mut Random) -> Self {
+        Self {
+            stripe_shift: wal::layout::MIN_STRIPE_SHIFT,
+            segment_blocks: random.scaled(24..256),
+            wal_segments: random.within(3..12),
+            cache_blocks: random.scaled(1..256),
+            chunk_blocks: random.scaled(1..128),
+            fold_after: random.scaled(1..32),
+            cut_every: Duration::from_millis(random.scaled(1..10_000)),
+            cut_blocks: random.scaled(8..512),
+            ring_messages: random.scaled(6..64) as usize,
+        }
+    }
+}
+
+/// How often each command is sent, relative to the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// Writes.
+    pub write: u64,
+    /// Writes with FUA.
+    pub fua: u64,
+    /// Reads.
+    pub read: u64,
+    /// Flushes.
+    pub flush: u64,
+    /// TRIMs.
+    pub discard: u64,
+    /// WRITE_ZEROES.
+    pub zero: u64,
+    /// Cuts.
+    pub cut: u64,
+}
+
+impl Mix {
+    fn draw(random: &mut Random) -> Self {
+        let mut weight = |most: u64| if random.chance(3) { 0 } else { 1 + random.below(most) };
+        let (fua, read, flush) = (weight(8), weight(20), weight(8));
+        let (discard, zero, cut) = (weight(6), weight(6), weight(4));
+        Self { write: 10 + weight(30), fua, read, flush, discard, zero, cut }
+    }
+
+    /// Sum of all weights.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.write + self.fua + self.read + self.flush + self.discard + self.zero + self.cut
+    }
+}
+
+/// One world, as its seed wants it.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed.
+    pub seed: u64,
+    /// Size of the volume in blocks: a few stripes.
+    pub volume_blocks: u64,
+    /// The blocks that are written, in few runs around the edges of stripes, sorted.
+    pub windows: Vec<Range<u64>>,
+    /// Most cores of a life; each life draws its own number.
+    pub most_cores: u16,
+    /// Clients that work at the same time.
+    pub clients: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Most steps from the start of the clients to the crash.
+    pub life_steps: u64,
+    /// The commands.
+    pub mix: Mix,
+    /// Most sectors of a request.
+    pub request_sectors: u64,
+    /// Whether requests start and end at blocks.
+    pub whole_blocks: bool,
+    /// Whether zeroes may reach far beyond the windows.
+    pub wide_zeroes: bool,
+    /// Most time that a client waits between two commands; often none.
+    pub think: Duration,
+    /// Whether a process may die without the machine.
+    pub kills: bool,
+    /// The ways in which the power may go.
+    pub power: Vec<PowerLoss>,
+    /// One in this many crashes takes the local disk with it; none if 0. Off unless a test of a
+    /// subject that opens from the store alone sets it.
+    pub disk_loss_one_in: u64,
+    /// One in this many disk calls stalls.
+    pub stall_one_in: u64,
+    /// One in this many lives meets an error of the disk.
+    pub disk_error_one_in: u64,
+    /// What goes wrong with the store.
+    pub store: StoreFaults,
+    /// One in this many lives has no store at all.
+    pub outage_one_in: u64,
+    /// Whether every acknowledged write counts as durable.
+    pub acks_are_durable: bool,
+    /// Sizes and limits for the subject.
+    pub tuning: Tuning,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let random = &mut Random::stream(seed, "scenario");
+        let stripes = random.within(1..5);
+        let volume_blocks = stripes * STRIPE_BLOCKS - random.below(2) * random.below(900);
+        let whole_blocks = random.chance(4);
+        let least = if whole_blocks { 8 } else { 1 };
+        let power: Vec<_> = PowerLoss::ALL.into_iter().filter(|_| random.chance(2)).collect();
+        let no_power_loss = power.is_empty();
+        Self {
+            seed,
+            volume_blocks,
+            windows: draw_windows(volume_blocks, random),
+            most_cores: *random.pick(&[1, 2, 3, 4]),
+            clients: random.within(1..9),
+            crashes: MIN_CRASHES + random.below(4),
+            life_steps: random.scaled(50..8000),
+            mix: Mix::draw(random),
+            request_sectors: random.scaled(least..MAX_REQUEST_SECTORS + 1),
+            whole_blocks,
+            wide_zeroes: random.chance(4),
+            think: Duration::from_micros(if random.chance(2) { 0 } else { random.below(2000) }),
+            kills: no_power_loss || random.chance(2),
+            power,
+            disk_loss_one_in: 0,
+            stall_one_in: if random.chance(4) { 100 } else { 0 },
+            disk_error_one_in: if random.chance(3) { 3 } else { 0 },
+            store: StoreFaults {
+                error_one_in: if random.chance(2) { 0 } else { random.within(3..40) },
+                outage: None,
+                late_puts: random.chance(2),
+                slow: random.chance(8),
+            },
+            outage_one_in: if random.chance(4) { 3 } else { 0 },
+            acks_are_durable: false,
+            tuning: Tuning::draw(random),
+        }
+    }
+
+    /// The windows in sectors.
+    #[must_use]
+    pub fn sectors(&self) -> Vec<Range<u64>> {
+        let per_block = super::judge::BLOCK_SECTORS;
+        let in_sectors = |w: &Range<u64>| w.start * per_block..w.end * per_block;
+        self.windows.iter().map(in_sectors).collect()
+    }
+}
+
+/// One to four runs of blocks: at the edges of stripes, across them, at the end of the volume.
+fn draw_windows(volume_blocks: u64, random: &mut Random) -> Vec<Range<u64>> {
+    let count = random.within(1..5);
+    let most = MAX_TRACKED_BLOCKS / count;
+    let edges = volume_blocks.div_ceil(STRIPE_BLOCKS) + 1;
+    let mut windows: Vec<Range<u64>> = Vec::new();
+    for _ in 0..count {
+        let blocks = random.scaled(2..most + 1);
+        let edge = random.below(edges) * STRIPE_BLOCKS;
+        let start = edge.saturating_sub(random.below(blocks + 1)).min(volume_blocks - blocks);
+        let window = start..start + blocks;
+        if windows.iter().all(|other| other.end <= window.start || window.end <= other.start) {
+            windows.push(window);
+        }
+    }
+    windows.sort_by_key(|window| window.start);
+    windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_keeps_its_own_limits() {
+        for seed in 0..2000 {
+            let scenario = Scenario::draw(seed);
+            let blocks: u64 = scenario.windows.iter().map(|w| w.end - w.start).sum();
+            assert!((1..=MAX_TRACKED_BLOCKS).contains(&blocks), "{scenario:?}");
+            assert!(scenario.windows.iter().all(|w| w.end <= scenario.volume_blocks));
+            assert!(scenario.windows.is_sorted_by(|a, b| a.end <= b.start), "{scenario:?}");
+            assert!(scenario.crashes >= MIN_CRASHES && scenario.mix.write > 0);
+            assert!(scenario.kills || !scenario.power.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_feature_is_off_in_some_seeds_and_on_in_others() {
+        let features: [fn(&Scenario) -> bool; 9] = [
+            |s| s.mix.flush > 0,
+            |s| s.mix.fua > 0,
+            |s| s.mix.discard + s.mix.zero > 0,
+            |s| s.mix.cut > 0,
+            |s| s.whole_blocks,
+            |s| s.most_cores > 1,
+            |s| s.store.error_one_in > 0,
+            |s| s.disk_error_one_in > 0,
+            |s| s.windows.len() > 1,
+        ];
+        for (number, feature) in features.into_iter().enumerate() {
+            let on = (0..500).filter(|&seed| feature(&Scenario::draw(seed))).count();
+            assert!((25..475).contains(&on), "feature {number} is on in {on} of 500 seeds");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The simulated object store. Its fault model:
+//!
+//! * A put applies whole or not at all, at a random virtual time before it answers; calls overtake
+//!   each other. What a completed put made is durable and visible to every later call; lists and
+//!   reads are consistent.
+//! * A put or delete under way when its process is killed may have been applied, or not; with
+//!   `late_puts` it may also be applied after the next process has started.
+//! * A call may fail before it was applied or after (then it *was* applied), one in
+//!   `error_one_in` times; in an outage every call fails before it is applied.
+//!
+//! The store survives every fault of the local machine. Wrong or short bodies are not modelled.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk::{ObjectName, ObjectStore, StoreError, StoreKind};
+
+use super::executor::{Executor, ProcessId};
+use super::random::Random;
+
+/// What goes wrong in a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFaults {
+    /// One in this many calls fails; none if 0.
+    pub error_one_in: u64,
+    /// From the first to the second moment of the world's time, every call fails.
+    pub outage: Option<(Duration, Duration)>,
+    /// Changes of a killed process may be applied while the next one runs.
+    pub late_puts: bool,
+    /// Calls take a hundred times longer.
+    pub slow: bool,
+}
+
+/// A change under way.
+enum Change {
+    Put { name: String, body: Bytes, if_absent: bool },
+    Delete { name: String },
+}
+
+/// How a call ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Succeeds,
+    FailsBefore,
+    FailsAfter,
+}
+
+struct Shelf {
+    executor: Executor,
+    random: RefCell<Random>,
+    objects: RefCell<BTreeMap<String, Bytes>>,
+    under_way: RefCell<BTreeMap<u64, (ProcessId, Change)>>,
+    faults: RefCell<StoreFaults>,
+    calls: RefCell<u64>,
+}
+
+/// The store itself: it outlives processes. A handle is cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    shelf: Rc<Shelf>,
+}
+
+impl Bucket {
+    /// An empty store.
+    #[must_use]
+    pub fn new(executor: &Executor, seed: u64) -> Self {
+        let shelf = Shelf {
+            executor: executor.clone(),
+            random: RefCell::new(Random::stream(seed, "store")),
+            objects: RefCell::default(),
+            under_way: RefCell::default(),
+            faults: RefCell::default(),
+            calls: RefCell::default(),
+        };
+        Self { shelf: Rc::new(shelf) }
+    }
+
+    /// The store as one process sees it.
+    #[must_use]
+    pub fn attach(&self, process: ProcessId) -> SimStore {
+        SimStore { bucket: self.clone(), process }
+    }
+
+    /// Sets what goes wrong from now on.
+    pub fn set_faults(&self, faults: StoreFaults) {
+        *self.shelf.faults.borrow_mut() = faults;
+    }
+
+    /// Settles what a process had under way when it was killed.
+    pub fn settle_kill(&self, process: ProcessId) {
+        let owned: Vec<_> = {
+            let mut under_way = self.shelf.under_way.borrow_mut();
+            under_way.extract_if(.., |_, change| change.0 == process).collect()
+        };
+        for (_, (_, change)) in owned {
+            let late_puts = self.shelf.faults.borrow().late_puts;
+            match self.draw(3) {
+                0 => {}
+                1 if late_puts => {
+                    let delay = Duration::from_micros(self.draw(2_000_000));
+                    let bucket = self.clone();
+                    self.shelf.executor.after(None, delay, move || {
+                        let _ = bucket.apply(change);
+                    });
+                }
+                _ => {
+                    let _ = self.apply(change);
+                }
+            }
+        }
+    }
+
+    /// Names and lengths of all objects, sorted.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(String, u64)> {
+        let objects = self.shelf.objects.borrow();
+        objects.iter().map(|(name, body)| (name.clone(), body.len() as u64)).collect()
+    }
+
+    /// Changes an object behind everybody's back; `None` removes it.
+    pub fn tamper(&self, name: &str, body: Option<Vec<u8>>) {
+        let mut objects = self.shelf.objects.borrow_mut();
+        match body {
+            Some(body) => objects.insert(name.to_owned(), body.into()),
+            None => objects.remove(name),
+        };
+    }
+
+    fn draw(&self, count: u64) -> u64 {
+        self.shelf.random.borrow_mut().below(count)
+    }
+
+    fn delay(&self) -> Duration {
+        let random = &mut *self.shelf.random.borrow_mut();
+        let nanos = random.scaled(20_000..4_000_000);
+        Duration::from_nanos(if self.shelf.faults.borrow().slow { nanos * 100 } else { nanos })
+    }
+
+    /// Applies a change; false if a conditional put lost.
+    fn apply(&self, change: Change) -> bool {
+        let mut objects = self.shelf.objects.borrow_mut();
+        match change {
+            Change::Put { name, if_absent: true, .. } if objects.contains_key(&name) => false,
+            Change::Put { name, body, .. } => {
+                objects.insert(name, body);
+                true
+            }
+            Change::Delete { name } => {
+                objects.remove(&name);
+                true
+            }
+        }
+    }
+}
+
+/// The store as one process sees it.
+#[derive(Clone)]
+pub struct SimStore {
+    bucket: Bucket,
+    process: ProcessId,
+}
+
+fn failed(action: &'static str, object: &str) -> StoreError {
+    let source = ErrorKind::ConnectionReset.into();
+    StoreError::Io { action, object: object.to_owned(), source }
+}
+
+impl SimStore {
+    /// Notes a call and chooses how it ends.
+    fn begin(&self, action: &'static str, name: &str, body: &[u8]) -> Fate {
+        let shelf = &self.bucket.shelf;
+        *shelf.calls.borrow_mut() += 1;
+        let faults = *shelf.faults.borrow();
+        let now = shelf.executor.now();
+        let fate = if faults.outage.is_some_and(|(from, to)| from <= now && now < to) {
+            Fate::FailsBefore
+        } else if shelf.random.borrow_mut().chance(faults.error_one_in) {
+            *shelf.random.borrow_mut().pick(&[Fate::FailsBefore, Fate::FailsAfter])
+        } else {
+            Fate::Succeeds
+        };
+        let sums = [name.as_bytes(), body].map(|bytes| u64::from(crc32c::crc32c(bytes)));
+        shelf.executor.note(&[0x570, fate as u64, sums[0], sums[1]], || {
+            let ends = ["", " (fails)", " (fails after it was done)"][fate as usize];
+            format!("store {action} {name}, {} bytes{ends}", body.len())
+        });
+        fate
+    }
+
+    async fn wait(&self) {
+        let bucket = &self.bucket;
+        bucket.shelf.executor.device(self.process, bucket.delay(), || ()).await;
+    }
+
+    async fn change(
+        &self,
+        action: &'static str,
+        object: &str,
+        fate: Fate,
+        change: Change,
+    ) -> Result<bool, StoreError> {
+        if fate == Fate::FailsBefore {
+            self.wait().await;
+            return Err(failed(action, object));
+        }
+        let (bucket, op) = (self.bucket.clone(), *self.bucket.shelf.calls.borrow());
+        bucket.shelf.under_way.borrow_mut().insert(op, (self.process, change));
+        let delay = bucket.delay();
+        let done = self.bucket.shelf.executor.device(self.process, delay, move || {
+            let change = bucket.shelf.under_way.borrow_mut().remove(&op);
+            bucket.apply(change.expect("it is under way").1)
+        });
+        let applied = done.await;
+        self.wait().await;
+        if fate == Fate::FailsAfter { Err(failed(action, object)) } else { Ok(applied) }
+    }
+
+    async fn put_object(
+        &self,
+        name: &ObjectName,
+        body: Bytes,
+        if_absent: bool,
+    ) -> Result<(), StoreError> {
+        let fate = self.begin("put", name.as_str(), &body);
+        let name = name.as_str().to_owned();
+        let object = name.clone();
+        let change = Change::Put { name, body, if_absent };
+        match self.change("put", &object, fate, change).await? {
+            true => Ok(()),
+            false => Err(StoreError::Exists { object }),
+        }
+    }
+
+    /// The object as it is at some moment of the call.
+    async fn look(&self, action: &'static str, name: &ObjectName) -> Result<Bytes, StoreError> {
+        let fate = self.begin(action, name.as_str(), &[]);
+        self.wait().await;
+        let found = self.bucket.shelf.objects.borrow().get(name.as_str()).cloned();
+        self.wait().await;
+        if fate != Fate::Succeeds {
+            return Err(failed(action, name.as_str()));
+        }
+        found.ok_or_else(|| StoreError::NotFound { action, object: name.to_string() })
+    }
+}
+
+impl ObjectStore for SimStore {
+    async fn put(&self, name: &ObjectName, body: impl Into<Bytes>) -> Result<(), StoreError> {
+        self.put_object(name, body.into(), false).await
+    }
+
+    async fn put_if_absent(
+        &self,
+        name: &ObjectName,
+        body: impl Into<Bytes>,
+    ) -> Result<(), StoreError> {
+        self.put_object(name, body.into(), true).await
+    }
+
+    async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let body = self.look("read", name).await?;
+        let wanted = body.get(range.start as usize..range.end as usize).map(<[u8]>::to_vec);
+        let len = body.len() as u64;
+        wanted.ok_or_else(|| StoreError::Range { object: name.to_string(), range, len })
+    }
+
+    async fn head(&self, name: &ObjectName) -> Result<u64, StoreError> {
+        self.look("look up", name).await.map(|body| body.len() as u64)
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        let fate = self.begin("delete", name.as_str(), &[]);
+        let change = Change::Delete { name: name.as_str().to_owned() };
+        self.change("delete", name.as_str(), fate, change).await.map(drop)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectName, u64)>, StoreError> {
+        let fate = self.begin("list", prefix, &[]);
+        self.wait().await;
+        if fate != Fate::Succeeds {
+            return Err(failed("list", prefix));
+        }
+        let objects = self.bucket.shelf.objects.borrow();
+        let named = objects.range(prefix.to_owned()..);
+        let listed = named.take_while(|(name, _)| name.starts_with(prefix)).map(|(name, body)| {
+            let name = ObjectName::new(name.clone()).expect("only such names are put");
+            (name, body.len() as u64)
+        });
+        Ok(listed.collect())
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Memory
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a world tests.
+
+use super::host::Host;
+use wal::disk::DiskError;
+
+/// Why a subject refused a command.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// No space: it goes away when there is space again.
+    #[error("no space")]
+    NoSpace,
+    /// The volume is being closed.
+    #[error("shutting down")]
+    Shutdown,
+    /// An I/O error; the text is for the report only.
+    #[error("I/O error: {0}")]
+    Io(String),
+}
+
+impl From<DiskError> for OpError {
+    fn from(error: DiskError) -> Self {
+        if error.is_no_space() { Self::NoSpace } else { Self::Io(error.to_string()) }
+    }
+}
+
+/// How sectors are zeroed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ZeroKind {
+    /// TRIM.
+    Discard,
+    /// WRITE_ZEROES.
+    Zero,
+}
+
+/// A block device under test, run by simulated processes one after the other.
+///
+/// All offsets and lengths are in bytes, and multiples of 512. A reply without an error is a
+/// promise that the judge holds the subject to.
+pub trait Subject: 'static {
+    /// One core's handle of the open volume.
+    type Volume: Clone + 'static;
+
+    /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
+    /// it is not there: it is set until an open succeeded for the first time.
+    async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;
+
+    /// Reads.
+    async fn read(volume: &Self::Volume, offset: u64, bytes: usize) -> Result<Vec<u8>, OpError>;
+
+    /// Writes; with `fua`, durable when it returns.
+    async fn write(
+        volume: &Self::Volume,
+        offset: u64,
+        bytes: Vec<u8>,
+        fua: bool,
+    ) -> Result<(), OpError>;
+
+    /// Makes zeros.
+    async fn zero(
+        volume: &Self::Volume,
+        offset: u64,
+        bytes: u64,
+        kind: ZeroKind,
+        fua: bool,
+    ) -> Result<(), OpError>;
+
+    /// Makes durable every write that was answered before the call, on whatever core.
+    async fn flush(volume: &Self::Volume) -> Result<(), OpError>;
+
+    /// Makes a cut and publishes it; may fail while the store does.
+    async fn cut(volume: &Self::Volume) -> Result<(), OpError>;
+
+    /// Closes the volume on all cores: when it returns, everything acknowledged is durable.
+    async fn close(volume: &Self::Volume) -> Result<(), OpError>;
+
+    /// Checks the open volume: everything referenced is there and whole, nothing is owned twice.
+    async fn check(volume: &Self::Volume) -> Result<(), String>;
+}

@@ -1,0 +1,238 @@
+//! Clients: each sends one command after the other, as its scenario mixes them, and tells the
+//! judge.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use wal::SECTOR_BYTES;
+use wal::runtime::Runtime;
+
+use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
+use super::random::Random;
+use super::runtime::SimRuntime;
+use super::scenario::Scenario;
+use super::subject::{OpError, Subject, ZeroKind};
+use super::world::Fault;
+
+/// Virtual time between the first clients of a life and its last.
+const LATEST_START: u64 = 300;
+
+/// What the clients of one life share.
+pub(super) struct Shift {
+    scenario: Rc<Scenario>,
+    judge: Rc<RefCell<Judge>>,
+    /// Whether commands may be refused with an I/O error: reads, and all of them.
+    pub(super) reads_may_fail: Cell<bool>,
+    pub(super) all_may_fail: Cell<bool>,
+    stop: Cell<bool>,
+    working: Cell<u64>,
+    fault: RefCell<Option<Fault>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Command(Command, ZeroKind),
+    Cut,
+}
+
+impl Shift {
+    pub(super) fn new(scenario: &Rc<Scenario>, judge: &Rc<RefCell<Judge>>) -> Rc<Self> {
+        let (scenario, judge) = (Rc::clone(scenario), Rc::clone(judge));
+        let (stop, working, fault) = (Cell::new(false), Cell::new(0), RefCell::new(None));
+        let (reads_may_fail, all_may_fail) = (Cell::new(false), Cell::new(false));
+        let shift = Self { scenario, judge, reads_may_fail, all_may_fail, stop, working, fault };
+        Rc::new(shift)
+    }
+
+    /// Asks the clients to leave after the command that they wait for.
+    pub(super) fn stop(&self) {
+        self.stop.set(true);
+    }
+
+    /// Whether no client is at work, or a promise is broken already.
+    pub(super) fn is_over(&self) -> bool {
+        self.working.get() == 0 || self.fault.borrow().is_some()
+    }
+
+    /// The first fault that a client met.
+    pub(super) fn verdict(&self) -> Result<(), Fault> {
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
+    /// Starts a client.
+    pub(super) fn hire<S: Subject>(
+        self: &Rc<Self>,
+        volume: &S::Volume,
+        runtime: &SimRuntime,
+        random: Random,
+    ) {
+        self.working.set(self.working.get() + 1);
+        let (shift, volume, place) = (Rc::clone(self), volume.clone(), runtime.clone());
+        runtime.spawn(async move { shift.work::<S>(&volume, &place, random).await });
+    }
+
+    async fn work<S: Subject>(&self, volume: &S::Volume, runtime: &SimRuntime, mut random: Random) {
+        runtime.sleep(Duration::from_micros(random.below(LATEST_START))).await;
+        while !self.stop.get() {
+            let deed = self.draw(&mut random);
+            match self.perform::<S>(volume, deed).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) => {
+                    self.fault.borrow_mut().get_or_insert(fault);
+                    break;
+                }
+            }
+            if !self.scenario.think.is_zero() {
+                let micros = random.below(self.scenario.think.as_micros() as u64 + 1);
+                runtime.sleep(Duration::from_micros(micros)).await;
+            }
+            // Commands that are answered at once must not keep the core for themselves.
+            runtime.pause().await;
+        }
+        self.working.set(self.working.get() - 1);
+    }
+
+    /// Sends one command; returns whether the client goes on.
+    async fn perform<S: Subject>(&self, volume: &S::Volume, deed: Deed) -> Result<bool, Fault> {
+        let (command, kind) = match deed {
+            Deed::Cut => {
+                // A cut that fails breaks no promise: the data stays where it is.
+                let _ = S::cut(volume).await;
+                return Ok(true);
+            }
+            Deed::Command(command, kind) => (command, kind),
+        };
+        let op = self.judge.borrow_mut().invoke(command);
+        let at = |sector: u64| sector * SECTOR_BYTES as u64;
+        let reply = match command {
+            Command::Read { first, count } => {
+                let read = S::read(volume, at(first), at(count) as usize).await;
+                match read {
+                    Ok(bytes) => self.judge.borrow_mut().read_done(op, &bytes)?,
+                    Err(error) => return self.refused(op, command, error),
+                }
+                return Ok(true);
+            }
+            Command::Write { first, fua, .. } => {
+                let payload = self.judge.borrow().payload(op);
+                S::write(volume, at(first), payload, fua).await
+            }
+            Command::Zero { first, count, fua } => {
+                S::zero(volume, at(first), at(count), kind, fua).await
+            }
+            Command::Flush => S::flush(volume).await,
+        };
+        match reply {
+            Ok(()) => self.judge.borrow_mut().done(op),
+            Err(error) => return self.refused(op, command, error),
+        }
+        Ok(true)
+    }
+
+    /// Errors are honest, where there is a reason for one.
+    fn refused(&self, op: OpId, command: Command, error: OpError) -> Result<bool, Fault> {
+        self.judge.borrow_mut().failed(op);
+        // A write of a part of a block reads the rest of it.
+        let per_block = super::judge::BLOCK_SECTORS;
+        let is_read = match command {
+            Command::Read { .. } => true,
+            Command::Write { first, count, .. } | Command::Zero { first, count, .. } => {
+                !(first.is_multiple_of(per_block) && count.is_multiple_of(per_block))
+            }
+            Command::Flush => false,
+        };
+        if self.all_may_fail.get() || (is_read && self.reads_may_fail.get()) {
+            // A volume that met an error of its disk stays broken until it is opened again.
+            return Ok(is_read);
+        }
+        Err(Fault::Refused { command, error: error.to_string() })
+    }
+
+    fn draw(&self, random: &mut Random) -> Deed {
+        let mix = &self.scenario.mix;
+        let mut ticket = random.below(mix.total());
+        let mut is = |weight: u64| {
+            let hit = ticket < weight;
+            ticket = ticket.wrapping_sub(weight);
+            hit
+        };
+        let (fua, kind) = (random.chance(6), ZeroKind::Zero);
+        if is(mix.write) {
+            let (first, count) = self.range(random);
+            Deed::Command(Command::Write { first, count, fua: false }, kind)
+        } else if is(mix.fua) {
+            let (first, count) = self.range(random);
+            Deed::Command(Command::Write { first, count, fua: true }, kind)
+        } else if is(mix.read) {
+            let (first, count) = self.range(random);
+            Deed::Command(Command::Read { first, count }, kind)
+        } else if is(mix.flush) {
+            Deed::Command(Command::Flush, kind)
+        } else if is(mix.discard) {
+            let (first, count) = self.wide_range(random);
+            Deed::Command(Command::Zero { first, count, fua }, ZeroKind::Discard)
+        } else if is(mix.zero) {
+            let (first, count) = self.wide_range(random);
+            Deed::Command(Command::Zero { first, count, fua }, kind)
+        } else {
+            Deed::Cut
+        }
+    }
+
+    /// A range of sectors within one window.
+    fn range(&self, random: &mut Random) -> (u64, u64) {
+        let window = random.pick(&self.scenario.windows).clone();
+        let unit = if self.scenario.whole_blocks { BLOCK_SECTORS } else { 1 };
+        let (low, high) = (window.start * BLOCK_SECTORS / unit, window.end * BLOCK_SECTORS / unit);
+        let most = (self.scenario.request_sectors / unit).clamp(1, high - low);
+        let count = random.scaled(1..most + 1);
+        // Whole blocks are common even where they are not the rule.
+        if unit == 1 && count > BLOCK_SECTORS && random.chance(2) {
+            let count = count / BLOCK_SECTORS * BLOCK_SECTORS;
+            let first = random.within(low..high - count + 1) / BLOCK_SECTORS * BLOCK_SECTORS;
+            return (first.max(low), count);
+        }
+        (random.within(low..high - count + 1) * unit, count * unit)
+    }
+
+    /// A range of sectors, sometimes far beyond the windows.
+    fn wide_range(&self, random: &mut Random) -> (u64, u64) {
+        let (first, count) = self.range(random);
+        if !self.scenario.wide_zeroes || random.chance(2) {
+            return (first, count);
+        }
+        let end = self.scenario.volume_blocks * BLOCK_SECTORS;
+        let first = first - random.below(2) * random.below(first + 1);
+        (first, random.within(1..end - first + 1))
+    }
+}
+
+/// Reads all tracked sectors, from any core, and lets the judge see them; returns whether every
+/// read succeeded.
+pub(super) async fn read_all<S: Subject>(
+    shift: Rc<Shift>,
+    volumes: Vec<S::Volume>,
+    mut random: Random,
+) -> Result<bool, Fault> {
+    for window in shift.scenario.sectors() {
+        let mut first = window.start;
+        while first < window.end {
+            let count = random.within(1..129).min(window.end - first);
+            let command = Command::Read { first, count };
+            let volume = random.pick(&volumes);
+            let op = shift.judge.borrow_mut().invoke(command);
+            let (offset, bytes) = (first * SECTOR_BYTES as u64, count as usize * SECTOR_BYTES);
+            match S::read(volume, offset, bytes).await {
+                Ok(bytes) => shift.judge.borrow_mut().read_done(op, &bytes)?,
+                Err(error) => {
+                    shift.refused(op, command, error)?;
+                    return Ok(false);
+                }
+            }
+            first += count;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,204 @@
+//! One world: a disk, a store, a judge, and a subject that lives and dies several times.
+
+mod life;
+mod trigger;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::disk::Drive;
+use super::executor::{Executor, Stuck};
+use super::judge::{Command, Judge, Violation};
+use super::random::Random;
+use super::scenario::Scenario;
+use super::store::Bucket;
+use super::subject::Subject;
+
+/// What a world found wrong.
+#[derive(Debug)]
+pub enum Fault {
+    /// A sector holds what it may not hold.
+    Violation(Violation),
+    /// A command was refused without a reason.
+    Refused {
+        /// The command.
+        command: Command,
+        /// The subject's error.
+        error: String,
+    },
+    /// The volume did not open though nothing was wrong with disk and store.
+    Unopened(String),
+    /// The volume did not close though nothing was wrong with disk and store.
+    Unclosed(String),
+    /// The check of an open volume found something.
+    Unclean(String),
+    /// No progress.
+    Stuck(Stuck),
+    /// The subject or the simulation panicked.
+    Panic(String),
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<Stuck> for Fault {
+    fn from(stuck: Stuck) -> Self {
+        Self::Stuck(stuck)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(violation) => violation.fmt(f),
+            Self::Refused { command, error } => {
+                write!(f, "refused without a reason: {command:?}: {error}")
+            }
+            Self::Unopened(error) => write!(f, "the volume does not open: {error}"),
+            Self::Unclosed(error) => write!(f, "the volume does not close: {error}"),
+            Self::Unclean(error) => write!(f, "the check failed: {error}"),
+            Self::Stuck(stuck) => stuck.fmt(f),
+            Self::Panic(message) => write!(f, "panic: {message}"),
+        }
+    }
+}
+
+/// A world that ended badly.
+#[derive(Debug)]
+pub struct Failure {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The life in which it was found, from 0.
+    pub life: u32,
+    /// Steps taken.
+    pub steps: u64,
+    /// The scenario, with the seed.
+    pub scenario: Scenario,
+    /// The last lines of the log, if it was kept.
+    pub log: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fault, life, steps, scenario, log } = self;
+        log.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "{scenario:#?}")?;
+        write!(f, "seed {} failed in life {life}, at step {steps}: {fault}", scenario.seed)
+    }
+}
+
+/// A world that ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Crashes (and closings) that were recovered from and judged.
+    pub cycles: u64,
+    /// Commands sent.
+    pub commands: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// The hash of all that happened.
+    pub trace: u64,
+}
+
+/// Runs the world of a seed; with `keep_log`, a failure brings the last lines of its log.
+///
+/// # Errors
+/// If a promise was broken.
+pub fn run<S: Subject>(seed: u64, keep_log: bool) -> Result<Report, Box<Failure>> {
+    run_scenario::<S>(Scenario::draw(seed), keep_log)
+}
+
+/// Runs the world of a scenario, drawn or made by hand.
+///
+/// # Errors
+/// If a promise was broken.
+pub fn run_scenario<S: Subject>(
+    scenario: Scenario,
+    keep_log: bool,
+) -> Result<Report, Box<Failure>> {
+    let mut world = World::<S>::new(scenario, keep_log);
+    let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let failure = |world: &World<S>, fault: Fault| {
+        Box::new(Failure {
+            fault,
+            life: world.life,
+            steps: world.executor.steps(),
+            scenario: Scenario::clone(&world.scenario),
+            log: world.executor.log(),
+        })
+    };
+    match ended {
+        Ok(Ok(())) => Ok(Report {
+            cycles: world.cycles,
+            commands: world.judge.borrow().commands(),
+            steps: world.executor.steps(),
+            trace: world.executor.trace_hash(),
+        }),
+        Ok(Err(fault)) => Err(failure(&world, fault)),
+        Err(payload) => {
+            let failure = failure(&world, Fault::Panic(message_of(&*payload)));
+            // Destructors of a subject that panicked may panic again.
+            std::mem::forget(world);
+            Err(failure)
+        }
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref().copied()).unwrap_or("without a message").to_owned()
+}
+
+struct World<S: Subject> {
+    scenario: Rc<Scenario>,
+    executor: Executor,
+    drive: Drive,
+    bucket: Bucket,
+    judge: Rc<RefCell<Judge>>,
+    random: Random,
+    life: u32,
+    cycles: u64,
+    /// Whether the volume was open once.
+    created: bool,
+    subject: std::marker::PhantomData<S>,
+}
+
+impl<S: Subject> World<S> {
+    fn new(scenario: Scenario, keep_log: bool) -> Self {
+        let seed = scenario.seed;
+        let executor = Executor::new(seed, keep_log);
+        let judge = Judge::new(seed, &scenario.sectors(), scenario.acks_are_durable);
+        Self {
+            drive: Drive::new(&executor, seed),
+            bucket: Bucket::new(&executor, seed),
+            judge: Rc::new(RefCell::new(judge)),
+            random: Random::stream(seed, "world"),
+            scenario: Rc::new(scenario),
+            executor,
+            life: 0,
+            cycles: 0,
+            created: false,
+            subject: std::marker::PhantomData,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Fault> {
+        for _ in 0..self.scenario.crashes {
+            self.live(life::End::Crash)?;
+        }
+        self.live(life::End::Close)?;
+        self.live(life::End::Verify)
+    }
+}
+
+impl<S: Subject> Drop for World<S> {
+    fn drop(&mut self) {
+        self.executor.clear();
+    }
+}

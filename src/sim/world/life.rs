@@ -1,0 +1,217 @@
+//! One life of the subject: open, look, work, and an end.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::trigger::Trigger;
+use super::{Fault, World};
+use crate::engine::mesh::CoreId;
+use crate::sim::disk::{Call, DiskFaults};
+use crate::sim::executor::Budget;
+use crate::sim::host::Host;
+use crate::sim::judge::Command;
+use crate::sim::limits::{PHASE_SPAN, PHASE_STEPS};
+use crate::sim::random::Random;
+use crate::sim::store::StoreFaults;
+use crate::sim::subject::Subject;
+use crate::sim::workload::{Shift, read_all};
+
+const BUDGET: Budget = Budget { steps: PHASE_STEPS, span: PHASE_SPAN };
+
+/// How a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// By force, at any time.
+    Crash,
+    /// All faults stop, the clients leave, the volume is closed.
+    Close,
+    /// After a look at everything, without faults.
+    Verify,
+}
+
+impl<S: Subject> World<S> {
+    /// Lives once, and dies. Whatever happens before the crash, short of a broken promise, the
+    /// next life must cope with.
+    pub(super) fn live(&mut self, end: End) -> Result<(), Fault> {
+        let cores = self.random.within(1..u64::from(self.scenario.most_cores) + 1) as u16;
+        let (tuning, blocks) = (self.scenario.tuning, self.scenario.volume_blocks);
+        let host = Host::boot(&self.executor, &self.drive, &self.bucket, cores, tuning, blocks);
+        self.executor.note(&[u64::from(cores)], || format!("boot with {cores} cores, {end:?}"));
+        let shift = Shift::new(&self.scenario, &self.judge);
+        self.stay(&host, &shift, end)?;
+        self.crash(&host);
+        Ok(())
+    }
+
+    /// The life up to its crash.
+    fn stay(&mut self, host: &Host, shift: &Rc<Shift>, end: End) -> Result<(), Fault> {
+        let early = end == End::Crash && self.random.chance(4);
+        let mut trigger = Trigger::NEVER;
+        if early {
+            trigger = self.draw_trigger(self.scenario.life_steps.min(600));
+        }
+        self.start_faults(shift, end, true);
+        let opened = self.phase(host, trigger, {
+            let (host, create) = (host.clone(), !self.created);
+            async move { S::open(&host, create).await }
+        })?;
+        let volumes = match opened {
+            None => return Ok(()),
+            Some(Ok(volumes)) => volumes,
+            Some(Err(error)) if self.is_faultless(shift) => return Err(Fault::Unopened(error)),
+            Some(Err(_)) => return Ok(()),
+        };
+        assert_eq!(volumes.len(), host.cores.len(), "one handle per core");
+        self.created = true;
+        if (end == End::Verify || !self.random.chance(8))
+            && !self.look(host, shift, &volumes, trigger)?
+        {
+            return Ok(());
+        }
+        if end == End::Verify {
+            return Ok(());
+        }
+        self.start_faults(shift, end, false);
+        if !early {
+            trigger = self.draw_trigger(self.scenario.life_steps);
+        }
+        for number in 0..self.scenario.clients {
+            let core = self.random.below(volumes.len() as u64) as usize;
+            let random = Random::stream(self.random.bits(), "client");
+            self.executor.note(&[number, core as u64], || format!("client {number} on {core}"));
+            shift.hire::<S>(&volumes[core], &host.cores[core].runtime, random);
+        }
+        self.executor.run(BUDGET, || self.is_time(trigger) || shift.is_over())?;
+        shift.verdict()?;
+        if end == End::Close { self.close(host, shift, &volumes[0]) } else { Ok(()) }
+    }
+
+    /// All faults stop: what the clients wait for is answered, the volume drains and closes.
+    fn close(&mut self, host: &Host, shift: &Shift, volume: &S::Volume) -> Result<(), Fault> {
+        self.stop_faults();
+        shift.stop();
+        self.executor.run(BUDGET, || shift.is_over())?;
+        shift.verdict()?;
+        let flush = self.judge.borrow_mut().invoke(Command::Flush);
+        let volume = volume.clone();
+        let closed = self.phase(host, Trigger::NEVER, async move { S::close(&volume).await })?;
+        match closed {
+            Some(Err(error)) => Err(Fault::Unclosed(error.to_string())),
+            Some(Ok(())) => {
+                self.judge.borrow_mut().done(flush);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Reads everything, judges it, and often runs the subject's own check; returns whether the
+    /// life goes on.
+    fn look(
+        &mut self,
+        host: &Host,
+        shift: &Rc<Shift>,
+        volumes: &[S::Volume],
+        trigger: Trigger,
+    ) -> Result<bool, Fault> {
+        self.stop_faults();
+        let random = Random::stream(self.random.bits(), "look");
+        let reading = read_all::<S>(Rc::clone(shift), volumes.to_vec(), random);
+        let Some(complete) = self.phase(host, trigger, reading)? else { return Ok(false) };
+        if !complete? {
+            return Ok(true);
+        }
+        self.judge.borrow_mut().judge_image()?;
+        self.cycles += u64::from(self.life > 0);
+        if self.random.chance(2) && !shift.all_may_fail.get() {
+            let volume = volumes[0].clone();
+            let checked = self.phase(host, trigger, async move { S::check(&volume).await })?;
+            match checked {
+                None => return Ok(false),
+                Some(result) => result.map_err(Fault::Unclean)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs a future of the process until it ends, or until the crash: then `None`.
+    fn phase<T: 'static>(
+        &self,
+        host: &Host,
+        trigger: Trigger,
+        future: impl Future<Output = T> + 'static,
+    ) -> Result<Option<T>, Fault> {
+        let result = Rc::new(RefCell::new(None));
+        let place = Rc::clone(&result);
+        self.executor.spawn(host.process(), CoreId(0), async move {
+            let value = future.await;
+            *place.borrow_mut() = Some(value);
+        });
+        self.executor.run(BUDGET, || result.borrow().is_some() || self.is_time(trigger))?;
+        Ok(result.take())
+    }
+
+    fn draw_trigger(&mut self, steps: u64) -> Trigger {
+        Trigger::draw(&self.executor, &self.drive, steps, &mut self.random)
+    }
+
+    fn is_time(&self, trigger: Trigger) -> bool {
+        trigger.is_reached(&self.executor, &self.drive)
+    }
+
+    fn is_faultless(&self, shift: &Shift) -> bool {
+        !shift.all_may_fail.get() && !shift.reads_may_fail.get()
+    }
+
+    /// Sets the faults of this life: before the volume opens, or before the clients start.
+    fn start_faults(&mut self, shift: &Shift, end: End, opening: bool) {
+        if end == End::Verify {
+            return self.stop_faults();
+        }
+        let (scenario, random) = (&self.scenario, &mut self.random);
+        let mut disk = DiskFaults { stall_one_in: scenario.stall_one_in, ..Default::default() };
+        if end == End::Crash && random.chance(scenario.disk_error_one_in) {
+            let calls = [Call::Write, Call::Sync, Call::Sync, Call::Create, Call::Read];
+            let call = *random.pick(&calls);
+            disk.failing.push((call, random.scaled(1..60) - 1));
+            shift.all_may_fail.set(true);
+        }
+        self.drive.set_faults(disk);
+        let mut store = scenario.store;
+        if !opening && random.chance(scenario.outage_one_in) {
+            let from = self.executor.now() + Duration::from_micros(random.scaled(1..1_000_000));
+            let span = Duration::from_micros(random.scaled(1000..60_000_000));
+            store.outage = Some((from, from + span));
+        }
+        shift.reads_may_fail.set(store.error_one_in > 0 || store.outage.is_some());
+        self.bucket.set_faults(store);
+    }
+
+    fn stop_faults(&self) {
+        self.drive.set_faults(DiskFaults::default());
+        self.bucket.set_faults(StoreFaults::default());
+    }
+
+    /// The process dies, often with the machine, sometimes with its disk.
+    fn crash(&mut self, host: &Host) {
+        let scenario = Rc::clone(&self.scenario);
+        let random = &mut self.random;
+        self.executor.kill(host.process());
+        self.bucket.settle_kill(host.process());
+        let dies = scenario.power.is_empty() || (scenario.kills && random.chance(2));
+        let disk_lost = random.chance(scenario.disk_loss_one_in);
+        if dies {
+            self.drive.settle_kill(host.process());
+        }
+        if !scenario.power.is_empty() && (!dies || random.chance(4)) {
+            self.drive.settle_power_loss(*random.pick(&scenario.power));
+        }
+        if disk_lost {
+            self.drive.replace();
+        }
+        self.judge.borrow_mut().crash(disk_lost);
+        self.life += 1;
+    }
+}
