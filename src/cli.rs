@@ -1,0 +1,93 @@
+//! The command line: what can be typed, and how outcomes are told.
+
+mod args;
+mod completion;
+mod config;
+pub mod inspect;
+mod logging;
+mod output;
+mod plain_disk;
+mod progress;
+mod serve;
+mod usage;
+pub mod volume;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::config::Resolved;
+use crate::error::{Error, ErrorKind};
+use args::{Cli, Command, ConfigCommand};
+
+/// Runs the command that this process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return usage::tell(&error),
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.to_string());
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// The command line as clap knows it.
+fn command() -> clap::Command {
+    let codes = std::iter::once("\n  0  done".to_owned()).chain(
+        ErrorKind::ALL.iter().map(|kind| format!("\n{:>3}  {}", kind.exit_code(), kind.about())),
+    );
+    Cli::command().after_help(format!("Exit codes:{}", codes.collect::<String>()))
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    match &cli.command {
+        Command::Serve { serving, create } => {
+            let resolved = load(cli, Some(serving), logging::Kind::Server)?;
+            serve::serve(&resolved.settings, create, serve::serve_nbd)
+        }
+        Command::Volume { command } => {
+            volume::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+        }
+        Command::Inspect { file, json } => inspect::inspect(file, json.json),
+        Command::Completion { shell } => completion::print(*shell, command()),
+        Command::Config { command: ConfigCommand::Explain { serving, json } } => {
+            let resolved = load(cli, Some(serving), logging::Kind::OneShot)?;
+            config::explain(&resolved, json.json)
+        }
+    }
+}
+
+/// Resolves the settings of a command and starts its log.
+fn load(
+    cli: &Cli,
+    serving: Option<&args::ServingOptions>,
+    kind: logging::Kind,
+) -> Result<Resolved, Error> {
+    for stray in crate::config::source::stray_variables(variable_names()) {
+        let hint =
+            stray.suggestion.map_or_else(String::new, |name| format!(": did you mean {name}?"));
+        output::complain(&format!("warning: {} is not a setting{hint}", stray.name));
+    }
+    let resolved = crate::config::load(&cli.global.flags(serving))?;
+    logging::start(&resolved, kind);
+    Ok(resolved)
+}
+
+/// Names in the environment, as far as they are text.
+fn variable_names() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,224 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use chunk::VolumeName;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::key::Key;
+use crate::config::{Flags, NewVolume, VolumeSize};
+
+/// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
+/// object store.
+///
+/// Every option below can also stand in the environment or in a TOML file; the command line wins
+/// over the environment, the environment over the file. `krait config explain` shows what counts
+/// and why.
+///
+/// Sizes are numbers with a suffix: K, M, G, T, P or KiB, MiB, ... are powers of 1024, no suffix is
+/// bytes, fractions such as 1.5G are fine.
+#[derive(Parser, Debug)]
+#[command(name = "krait", version, arg_required_else_help = true, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct GlobalOptions {
+    /// Configuration file [default: krait.toml, or else /etc/krait/krait.toml] [env: KRAIT_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// Directory of the write-ahead logs, the cache and the default store [default: krait-data in
+    /// the working directory] [env: KRAIT_DATA_DIR]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+
+    /// Object store: file:///path or memory: [default: file://DATA_DIR/store] [env: KRAIT_STORE]
+    #[arg(long, value_name = "URL", global = true)]
+    store: Option<String>,
+
+    /// Cores to serve on [default: all that this process may use] [env: KRAIT_CORES]
+    #[arg(long, value_name = "N", global = true)]
+    cores: Option<String>,
+
+    /// Memory to stay under, at least 256M [default: a quarter of what this process may use, 256M
+    /// to 8G] [env: KRAIT_MEMORY]
+    #[arg(long, value_name = "SIZE", global = true)]
+    memory: Option<String>,
+
+    /// Log more: -v for debug, -vv for trace [env: KRAIT_LOG]
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+/// Options of the commands that serve, or explain how they would.
+#[derive(Args, Debug)]
+pub(super) struct ServingOptions {
+    /// Where NBD clients connect: unix:PATH or tcp:HOST:PORT; may be given several times [default:
+    /// unix:DATA_DIR/nbd.sock] [env: KRAIT_LISTEN, separated by commas]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+
+    /// Most bytes of the write-ahead log of one volume [default: a tenth of the free disk, 256M to
+    /// 4G] [env: KRAIT_WAL_CAP]
+    #[arg(long, value_name = "SIZE")]
+    wal_cap: Option<String>,
+
+    /// Bytes of one segment file of the write-ahead log [default: 16M] [env: KRAIT_WAL_SEGMENT]
+    #[arg(long, value_name = "SIZE")]
+    wal_segment: Option<String>,
+
+    /// Age of data outside of the object store that starts an upload [default: 10] [env:
+    /// KRAIT_RPO_SECONDS]
+    #[arg(long, value_name = "SECONDS")]
+    rpo_seconds: Option<String>,
+
+    /// Amount of data outside of the object store that starts an upload [default: 64M] [env:
+    /// KRAIT_RPO_BYTES]
+    #[arg(long, value_name = "SIZE")]
+    rpo_bytes: Option<String>,
+}
+
+/// How output is written.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct JsonOption {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Serve all volumes of the store over NBD until SIGTERM or SIGINT
+    ///
+    /// Every volume is an export of its name. Stays in the foreground and logs to standard error.
+    Serve {
+        #[command(flatten)]
+        serving: ServingOptions,
+        /// Make this volume first, if it is missing; may be given several times
+        #[arg(long, value_name = "NAME=SIZE")]
+        create: Vec<NewVolume>,
+    },
+    /// Create, list, look at, check and delete volumes
+    Volume {
+        #[command(subcommand)]
+        command: VolumeCommand,
+    },
+    /// Show what a file or object of Krait's says: a WAL segment, chunk, map object or manifest
+    Inspect {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the completion script of a shell
+    ///
+    /// For bash: krait completion bash > ~/.local/share/bash-completion/completions/krait
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum VolumeCommand {
+    /// Create a volume; it reads as zeros and takes no space until it is written
+    Create {
+        /// Its name: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends
+        name: VolumeName,
+        /// Its size, such as 20G
+        #[arg(long, value_name = "SIZE")]
+        size: VolumeSize,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// List all volumes of the store
+    List {
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Print what the store knows of a volume
+    Info {
+        /// Its name
+        name: VolumeName,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Print how a volume is: where its data are on their way to the store, and its clients
+    Status {
+        /// Its name
+        name: VolumeName,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Verify every checksum and reference of a volume
+    Check {
+        /// Its name
+        name: VolumeName,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Delete a volume and all its data; refused while clients are connected to it
+    Delete {
+        /// Its name
+        name: VolumeName,
+        /// Really do it
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum ConfigCommand {
+    /// Print every setting, its value, where it came from and its limits
+    Explain {
+        #[command(flatten)]
+        serving: ServingOptions,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+}
+
+impl GlobalOptions {
+    /// The settings that were typed.
+    pub(super) fn flags(&self, serving: Option<&ServingOptions>) -> Flags {
+        let level = match self.verbose {
+            0 => None,
+            1 => Some("debug".to_owned()),
+            _ => Some("trace".to_owned()),
+        };
+        let mut values = Vec::new();
+        let mut add = |key, text: &Option<String>| {
+            values.extend(text.iter().map(|text| (key, vec![text.clone()])));
+        };
+        add(Key::DataDir, &self.data_dir);
+        add(Key::Store, &self.store);
+        add(Key::Cores, &self.cores);
+        add(Key::Memory, &self.memory);
+        add(Key::Log, &level);
+        if let Some(serving) = serving {
+            add(Key::WalCap, &serving.wal_cap);
+            add(Key::WalSegment, &serving.wal_segment);
+            add(Key::RpoSeconds, &serving.rpo_seconds);
+            add(Key::RpoBytes, &serving.rpo_bytes);
+            if !serving.listen.is_empty() {
+                values.push((Key::Listen, serving.listen.clone()));
+            }
+        }
+        Flags { config: self.config.clone(), values }
+    }
+}

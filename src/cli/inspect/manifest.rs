@@ -1,0 +1,111 @@
+//! A manifest.
+
+use chunk::{Manifest, ManifestSeq};
+use serde::Serialize;
+use wal::BLOCK_BYTES;
+
+use crate::cli::output;
+use crate::config::ByteSize;
+use crate::error::Error;
+
+/// The JSON output.
+#[derive(Serialize)]
+struct ManifestView {
+    kind: &'static str,
+    manifest: u64,
+    volume: String,
+    name: String,
+    size_bytes: u64,
+    stripe_bytes: u64,
+    created_unix_ms: u64,
+    incarnation: u64,
+    owner: String,
+    salt: String,
+    cut: CutView,
+    directory: Vec<SegmentPlace>,
+    unfolded: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CutView {
+    incarnation: u64,
+    epoch: u64,
+    positions: Vec<PositionView>,
+}
+
+#[derive(Serialize)]
+struct PositionView {
+    shard: u16,
+    lsn: u64,
+}
+
+#[derive(Serialize)]
+struct SegmentPlace {
+    segment: u32,
+    object: String,
+    offset: u32,
+    bytes: u32,
+}
+
+/// Prints a manifest.
+pub(super) fn show(seq: ManifestSeq, manifest: &Manifest, json: bool) -> Result<(), Error> {
+    let positions = manifest.cut.positions.iter();
+    let directory = manifest.directory.iter().map(|(segment, place)| SegmentPlace {
+        segment: segment.0,
+        object: place.object.to_string(),
+        offset: place.offset,
+        bytes: place.len,
+    });
+    let view = ManifestView {
+        kind: "manifest",
+        manifest: seq.0,
+        volume: manifest.volume.to_string(),
+        name: manifest.name.to_string(),
+        size_bytes: manifest.size_bytes,
+        stripe_bytes: (BLOCK_BYTES as u64) << manifest.stripe_shift,
+        created_unix_ms: manifest.created_unix_ms,
+        incarnation: manifest.incarnation.0,
+        owner: manifest.owner.iter().map(|byte| format!("{byte:02x}")).collect(),
+        salt: format!("{:016x}", manifest.salt),
+        cut: CutView {
+            incarnation: manifest.cut.incarnation.0,
+            epoch: manifest.cut.epoch.0,
+            positions: positions
+                .map(|(shard, lsn)| PositionView { shard: shard.0, lsn: lsn.0 })
+                .collect(),
+        },
+        directory: directory.collect(),
+        unfolded: manifest.unfolded.iter().map(ToString::to_string).collect(),
+    };
+    if json { output::print_json(&view) } else { output::print(&text(&view)) }
+}
+
+fn text(view: &ManifestView) -> String {
+    let mut text = format!(
+        "manifest {} of volume {} ({})\nsize {}, stripe {}\nincarnation {} of host {}, salt {}\n\
+         cut at epoch {} of incarnation {}\n",
+        view.manifest,
+        view.volume,
+        view.name,
+        ByteSize(view.size_bytes),
+        ByteSize(view.stripe_bytes),
+        view.incarnation,
+        view.owner,
+        view.salt,
+        view.cut.epoch,
+        view.cut.incarnation,
+    );
+    for position in &view.cut.positions {
+        text.push_str(&format!("  shard {} up to lsn {}\n", position.shard, position.lsn));
+    }
+    text.push_str(&format!("{} directory segments\n", view.directory.len()));
+    for place in &view.directory {
+        let SegmentPlace { segment, object, offset, bytes } = place;
+        text.push_str(&format!("  segment {segment}: {bytes} bytes at {offset} of map {object}\n"));
+    }
+    text.push_str(&format!("{} chunks not folded in\n", view.unfolded.len()));
+    for id in &view.unfolded {
+        text.push_str(&format!("  chunk {id}\n"));
+    }
+    text
+}

@@ -1,0 +1,35 @@
+//! Progress of long work, for people only: shown if standard error is a terminal.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Pause between two pictures of the line.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A line that shows that some work goes on. It vanishes when dropped.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Starts a line for work of unknown length.
+    pub(super) fn start(what: impl Into<Cow<'static, str>>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+        bar.set_style(style.expect("a constant template"));
+        bar.enable_steady_tick(TICK);
+        bar.set_message(what);
+        Self(bar)
+    }
+
+    /// Says how far it is.
+    pub(super) fn say(&self, what: impl Into<Cow<'static, str>>) {
+        self.0.set_message(what);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,82 @@
+//! `krait volume delete`.
+
+use std::io;
+
+use chunk::VolumeName;
+use chunk::catalog;
+use futures_lite::future::block_on;
+use serde::Serialize;
+
+use super::error::VolumeError;
+use super::{known, store};
+use crate::cli::output;
+use crate::cli::progress::Progress;
+use crate::config::Settings;
+use crate::control::lock::make_data_dir;
+use crate::control::{ControlClient, DataDirLock, LockError};
+use crate::error::Error;
+
+/// The JSON output.
+#[derive(Serialize)]
+struct DeletedView {
+    name: String,
+    deleted: bool,
+}
+
+/// Deletes a volume: through the server if one runs on the data directory, else in its place.
+pub(super) fn delete(
+    settings: &Settings,
+    name: &VolumeName,
+    yes: bool,
+    json: bool,
+) -> Result<(), Error> {
+    if !yes {
+        return Err(VolumeError::Unconfirmed { name: name.clone() }.into());
+    }
+    if let Some(mut client) = ControlClient::connect_if_running(settings)? {
+        store::agree(settings, &client.server()?)?;
+        let _progress = Progress::start(format!("deleting {name}"));
+        client.delete(name.to_string())?;
+    } else {
+        delete_alone(settings, name)?;
+    }
+    if json {
+        return output::print_json(&DeletedView { name: name.to_string(), deleted: true });
+    }
+    output::print(&format!("deleted volume {name}\n"))
+}
+
+/// Deletes a volume while nobody serves the data directory.
+///
+/// 1. Delete its name and objects. A power cut within leaves objects without a name, which cost
+///    space only.
+/// 2. Delete its log. A power cut before leaves files of an identity that no volume has again.
+fn delete_alone(settings: &Settings, name: &VolumeName) -> Result<(), Error> {
+    let store = store::open(settings)?;
+    let id = known(&store, name).map(|known| known.id);
+    if let Err(error @ VolumeError::NotFound { .. }) = id {
+        return Err(error.into());
+    }
+    make_data_dir(&settings.data_dir)?;
+    let _lock = match DataDirLock::acquire(settings) {
+        Err(error @ LockError::Held { .. }) => {
+            // A server that has just started, or that is stopping.
+            return Err(error.into());
+        }
+        other => other?,
+    };
+    let progress = Progress::start(format!("deleting {name}"));
+    let deleted = block_on(catalog::delete(&store, name)).map_err(VolumeError::Read)?;
+    let Some(id) = deleted else {
+        return Err(VolumeError::NotFound { name: name.clone() }.into());
+    };
+    let wal = settings.wal_dir(id);
+    match std::fs::remove_dir_all(&wal) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::file("remove", &wal, error));
+        }
+        _ => {}
+    }
+    drop(progress);
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What can go wrong with a volume command.
+
+use std::path::PathBuf;
+
+use chunk::catalog::{CreateError, NameError};
+use chunk::manifest_log::ManifestLogError;
+use chunk::{FormatError, ObjectName, ReadError, StoreError, VolumeName};
+use wal::VolumeId;
+
+use crate::error::ErrorKind;
+
+/// Why a volume command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// No volume has this name.
+    #[error("no volume is named {name}: `krait volume list` shows those that are")]
+    NotFound {
+        /// The name.
+        name: VolumeName,
+    },
+    /// The store is not there.
+    #[error("no store at {}: choose it with --data-dir or --store, or make it with `krait volume create`", path.display())]
+    NoStore {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The store lives in another process.
+    #[error(
+        "a memory: store lives in the serving process only: use `krait serve --create NAME=SIZE`"
+    )]
+    MemoryStore,
+    /// The server of the data directory has another store than the command.
+    #[error("the server on {} uses the store {served}, not {asked}: say --store {served}", data_dir.display())]
+    OtherStore {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The server's store.
+        served: String,
+        /// The command's store.
+        asked: String,
+    },
+    /// Deleting was not confirmed.
+    #[error("this destroys all data of volume {name}: add --yes to do it")]
+    Unconfirmed {
+        /// The volume.
+        name: VolumeName,
+    },
+    /// A name without anything behind it.
+    #[error("volume {id} has a name but no manifest: it is damaged")]
+    NoManifest {
+        /// The volume.
+        id: VolumeId,
+    },
+    /// The newest manifest is damaged.
+    #[error("{object}: {source}")]
+    Manifest {
+        /// The manifest.
+        object: ObjectName,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// Some volumes or parts of one are damaged, as was printed.
+    #[error("{count} damaged: see above")]
+    Damaged {
+        /// How many.
+        count: usize,
+    },
+    /// The store did not answer everything that a check asked it.
+    #[error("volume {name} could not be checked, as the store failed: try again")]
+    Unchecked {
+        /// The volume.
+        name: VolumeName,
+    },
+    /// Creating failed.
+    #[error(transparent)]
+    Create(CreateError),
+    /// An object among the names is none.
+    #[error(transparent)]
+    Name(NameError),
+    /// An object cannot be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The manifests cannot be read.
+    #[error(transparent)]
+    Log(#[from] ManifestLogError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl VolumeError {
+    /// What the caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::MemoryStore | Self::OtherStore { .. } | Self::Unconfirmed { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::Unchecked { .. } => ErrorKind::Retry,
+            Self::NoManifest { .. }
+            | Self::Manifest { .. }
+            | Self::Damaged { .. }
+            | Self::Name(_) => ErrorKind::Corrupt,
+            Self::Create(CreateError::Exists { .. }) => ErrorKind::Exists,
+            Self::Create(error) => error.kind().map_or(ErrorKind::Invalid, ErrorKind::from),
+            Self::Read(error) => error.kind().into(),
+            Self::Log(error) => error.kind().into(),
+            Self::Store(error) => error.kind().into(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Opening the store that the settings name.
+
+use chunk::{FileStore, Workers};
+
+use super::error::VolumeError;
+use crate::config::{Settings, StoreUrl};
+use crate::control::{ControlClient, ServerInfo};
+use crate::error::Error;
+
+/// Threads that a command reads and writes files on.
+const WORKERS: usize = 4;
+
+/// Opens the store, which must be there.
+pub(super) fn open(settings: &Settings) -> Result<FileStore, Error> {
+    match &settings.store {
+        StoreUrl::File(path) if !path.exists() => {
+            Err(VolumeError::NoStore { path: path.clone() }.into())
+        }
+        StoreUrl::File(_) | StoreUrl::Memory => open_or_make(settings),
+    }
+}
+
+/// Opens the store, and makes it if it is missing.
+pub(super) fn open_or_make(settings: &Settings) -> Result<FileStore, Error> {
+    let path = match &settings.store {
+        StoreUrl::Memory => return Err(VolumeError::MemoryStore.into()),
+        StoreUrl::File(path) => path,
+    };
+    let workers = Workers::start(WORKERS)
+        .map_err(|error| Error::file("start worker threads for", path, error))?;
+    Ok(FileStore::open(path, workers).map_err(VolumeError::Store)?)
+}
+
+/// Checks that the server of the data directory, if one runs, uses the store of the settings:
+/// otherwise the command would look at other volumes than it serves.
+pub(super) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
+    match ControlClient::connect_if_running(settings)? {
+        Some(mut client) => agree(settings, &client.server()?),
+        None => Ok(()),
+    }
+}
+
+/// As [`agree_with_server`], with what the server said of itself.
+pub(super) fn agree(settings: &Settings, server: &ServerInfo) -> Result<(), Error> {
+    let asked = settings.store.to_string();
+    if server.store == asked {
+        return Ok(());
+    }
+    let (data_dir, served) = (settings.data_dir.clone(), server.store.clone());
+    Err(VolumeError::OtherStore { data_dir, served, asked }.into())
+}

@@ -1,0 +1,71 @@
+//! Floors and ceilings of the settings.
+
+use super::size::ByteSize;
+
+/// Least memory that the server runs in.
+pub const MIN_MEMORY: ByteSize = ByteSize::mib(256);
+
+/// Most memory that the server takes unless it is told to take more.
+pub const MAX_DEFAULT_MEMORY: ByteSize = ByteSize::gib(8);
+
+/// Part of the machine's memory that the server takes unless told otherwise: a quarter, as the
+/// rest is the guests'.
+pub const DEFAULT_MEMORY_DIVISOR: u64 = 4;
+
+/// Most cores of one server.
+pub const MAX_CORES: u16 = 128;
+
+/// Smallest segment of the write-ahead log.
+pub const MIN_SEGMENT: ByteSize = ByteSize::mib(1);
+
+/// Largest segment of the write-ahead log.
+pub const MAX_SEGMENT: ByteSize = ByteSize::gib(1);
+
+/// Largest segment unless told otherwise.
+pub const MAX_DEFAULT_SEGMENT: ByteSize = ByteSize::mib(16);
+
+/// What the log of an idle volume takes on disk, as far as the smallest segments allow.
+pub const IDLE_LOG: ByteSize = ByteSize::mib(64);
+
+/// Unit that segments are made of: a block.
+pub const SEGMENT_UNIT: ByteSize = ByteSize(wal::BLOCK_BYTES as u64);
+
+/// Segments of each core that a log must have room for: one that fills, one that is being sealed,
+/// one that is recycled, and one to spare.
+pub const MIN_SEGMENTS_PER_CORE: u64 = 4;
+
+/// Smallest log unless told otherwise.
+pub const MIN_DEFAULT_WAL: ByteSize = ByteSize::mib(256);
+
+/// Largest log unless told otherwise.
+pub const MAX_DEFAULT_WAL: ByteSize = ByteSize::gib(4);
+
+/// Part of the free disk that the log of one volume takes unless told otherwise.
+pub const DEFAULT_WAL_DIVISOR: u64 = 10;
+
+/// Largest log.
+pub const MAX_WAL: ByteSize = ByteSize::gib(1 << 20);
+
+/// Longest time that an acknowledged write may be missing from the object store.
+pub const MAX_RPO_SECONDS: u64 = 24 * 3600;
+
+/// That time unless told otherwise.
+pub const DEFAULT_RPO_SECONDS: u64 = 10;
+
+/// Fewest dirty bytes that start an upload: one chunk.
+pub const MIN_RPO_BYTES: ByteSize = ByteSize::mib(4);
+
+/// Most listening addresses.
+pub const MAX_LISTENERS: usize = 64;
+
+/// Largest configuration file.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+const _: () = assert!(MIN_MEMORY.0 <= MAX_DEFAULT_MEMORY.0);
+const _: () = assert!(MIN_DEFAULT_WAL.0 <= MAX_DEFAULT_WAL.0 && MAX_DEFAULT_WAL.0 <= MAX_WAL.0);
+const _: () = assert!(MIN_SEGMENT.0.is_multiple_of(SEGMENT_UNIT.0));
+const _: () = assert!(
+    MAX_SEGMENT.0 * MIN_SEGMENTS_PER_CORE * MAX_CORES as u64 <= MAX_WAL.0,
+    "every allowed segment and core count has an allowed log"
+);
+const _: () = assert!(MAX_CORES <= chunk::limits::MAX_SHARDS, "a core is a shard of each volume");

@@ -1,0 +1,102 @@
+//! Which object store, as a URL.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// An object store by its URL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreUrl {
+    /// `file:///path`: a directory of files, by its absolute path.
+    File(PathBuf),
+    /// `memory:`: memory of the serving process; gone when it ends.
+    Memory,
+}
+
+/// Why a text is not the URL of a store.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreUrlError {
+    /// Not a URL of a known scheme.
+    #[error("`{text}` is not a store: write file:///absolute/path or memory:")]
+    Syntax {
+        /// What was written.
+        text: String,
+    },
+    /// A file URL whose path is not absolute, or that names a host.
+    #[error(
+        "`{text}`: a file store needs an absolute path and no host: write file:///absolute/path"
+    )]
+    NotAbsolute {
+        /// What was written.
+        text: String,
+    },
+    /// A scheme that this version knows by name only.
+    #[error("`{text}`: the {scheme} store is not available in this version: use file:///path")]
+    NotAvailable {
+        /// What was written.
+        text: String,
+        /// Its scheme.
+        scheme: &'static str,
+    },
+}
+
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
+
+    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
+        let syntax = || StoreUrlError::Syntax { text: text.to_owned() };
+        match text.split_once(':').ok_or_else(syntax)? {
+            ("file", rest) => match rest.strip_prefix("//").unwrap_or(rest) {
+                path if path.starts_with('/') && !path.contains('\0') => {
+                    Ok(Self::File(path.into()))
+                }
+                _ => Err(StoreUrlError::NotAbsolute { text: text.to_owned() }),
+            },
+            ("memory", "") => Ok(Self::Memory),
+            ("s3", _) => Err(StoreUrlError::NotAvailable { text: text.to_owned(), scheme: "s3" }),
+            ("device", _) => {
+                Err(StoreUrlError::NotAvailable { text: text.to_owned(), scheme: "device" })
+            }
+            _ => Err(syntax()),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file://{}", path.display()),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_round_trip_through_their_url() {
+        for (text, shown) in
+            [("file:///a/b", "file:///a/b"), ("file:/a", "file:///a"), ("memory:", "memory:")]
+        {
+            assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn bad_stores_are_refused_with_their_reason() {
+        for text in ["", "/a/b", "memory", "memory:x", "ftp://x"] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert!(matches!(error, StoreUrlError::Syntax { .. }), "{text}: {error}");
+        }
+        for text in ["file:", "file://host/a", "file:a", "file://"] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert!(matches!(error, StoreUrlError::NotAbsolute { .. }), "{text}: {error}");
+        }
+        for text in ["s3://bucket/prefix", "device:/dev/nvme1n1"] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert!(matches!(error, StoreUrlError::NotAvailable { .. }), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The asking end of the control socket.
+
+use std::io::{self, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::socket::{Address, read_line};
+use super::{Answer, ControlError, Op, Response, ServerInfo, VolumeStatus, limits};
+use crate::config::Settings;
+
+/// A connection to the process that serves a data directory.
+#[derive(Debug)]
+pub struct ControlClient {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl ControlClient {
+    /// Connects to the process that serves the data directory of `settings`.
+    ///
+    /// # Errors
+    /// [`ControlError::NotRunning`] if there is none.
+    pub fn connect(settings: &Settings) -> Result<Self, ControlError> {
+        let path = settings.control_path();
+        let connected = Address::of(&path).and_then(|address| UnixStream::connect(&address.path));
+        match connected {
+            Ok(stream) => Ok(Self { path, stream: BufReader::new(stream) }),
+            Err(error) if is_absent(&error) => {
+                Err(ControlError::NotRunning { data_dir: settings.data_dir.clone() })
+            }
+            Err(source) => Err(ControlError::Socket { action: "connect to", path, source }),
+        }
+    }
+
+    /// As [`Self::connect`], with `None` for a server that does not run.
+    ///
+    /// # Errors
+    /// If the socket is there but cannot be used.
+    pub fn connect_if_running(settings: &Settings) -> Result<Option<Self>, ControlError> {
+        match Self::connect(settings) {
+            Ok(client) => Ok(Some(client)),
+            Err(ControlError::NotRunning { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks one question and waits for its answer.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with the server's own words, or a failed connection.
+    pub fn ask(&mut self, op: &Op) -> Result<Answer, ControlError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| ControlError::Socket { action, path, source }
+        };
+        let mut line = serde_json::to_vec(op).expect("an operation is plain data");
+        line.push(b'\n');
+        let wait = if op.is_long() { limits::LONG_OP_TIMEOUT } else { limits::SHORT_OP_TIMEOUT };
+        let stream = self.stream.get_mut();
+        stream
+            .set_read_timeout(Some(wait + limits::ANSWER_GRACE))
+            .and_then(|()| stream.set_write_timeout(Some(limits::SOCKET_TIMEOUT)))
+            .and_then(|()| stream.write_all(&line))
+            .map_err(failed("write to", &self.path))?;
+        let line = read_line(&mut self.stream, limits::MAX_ANSWER)
+            .map_err(failed("wait for an answer from", &self.path))?
+            .ok_or_else(|| ControlError::Closed { path: self.path.clone() })?;
+        match serde_json::from_slice(&line) {
+            Ok(Response::Ok(answer)) => Ok(answer),
+            Ok(Response::Error(refusal)) => Err(ControlError::Refused(refusal)),
+            Err(source) => Err(ControlError::Answer { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Asks who is there.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn server(&mut self) -> Result<ServerInfo, ControlError> {
+        match self.ask(&Op::Ping)? {
+            Answer::Server(info) => Ok(info),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Asks how a volume is.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn status(&mut self, volume: String) -> Result<VolumeStatus, ControlError> {
+        match self.ask(&Op::Status { volume })? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Asks which volumes are open.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn volumes(&mut self) -> Result<Vec<VolumeStatus>, ControlError> {
+        match self.ask(&Op::Volumes)? {
+            Answer::Volumes { volumes } => Ok(volumes),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a volume deleted.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while clients are connected to it.
+    pub fn delete(&mut self, volume: String) -> Result<(), ControlError> {
+        match self.ask(&Op::Delete { volume })? {
+            Answer::Deleted => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+}
+
+/// Whether nobody listens: no socket, no directory for one, or one that a dead process left behind.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
+}

@@ -1,0 +1,26 @@
+//! Bounds of the control socket.
+
+use std::time::Duration;
+
+/// Connections at one time; further ones are told that the server is busy.
+pub const MAX_CONNECTIONS: usize = 8;
+
+/// Longest line with its end, in bytes.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// Longest wait for bytes of a line, and for room to write an answer.
+pub const SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for the outcome of a request that moves no data.
+pub const SHORT_OP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the outcome of a request that moves data.
+pub const LONG_OP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Longest wait of the asking side beyond that of the serving side, so that it hears the reason.
+pub const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+/// Answers that list volumes may be longer than requests, but not by any amount.
+pub const MAX_ANSWER: usize = 64 * MAX_LINE;
+
+const _: () = assert!(SHORT_OP_TIMEOUT.as_secs() < LONG_OP_TIMEOUT.as_secs());

@@ -1,0 +1,184 @@
+//! Both ends of the control socket in one process, and the lock.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use super::*;
+use crate::config::{ByteSize, Rpo, Settings, StoreUrl};
+
+fn settings(data_dir: &Path) -> Settings {
+    Settings {
+        data_dir: data_dir.to_owned(),
+        store: StoreUrl::Memory,
+        cores: 1,
+        memory: ByteSize::mib(256),
+        listen: Vec::new(),
+        log: log::LevelFilter::Off,
+        wal_cap: ByteSize::gib(1),
+        wal_segment: ByteSize::mib(16),
+        rpo: Rpo { age: std::time::Duration::from_secs(10), bytes: ByteSize::mib(64) },
+    }
+}
+
+/// A server whose core 0 deletes anything but "busy", and stops answering at a drain.
+struct Fixture {
+    settings: Settings,
+    server: Option<ControlServer>,
+    core: Option<JoinHandle<()>>,
+    _lock: DataDirLock,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn below(sub: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(&dir.path().join(sub));
+        lock::make_data_dir(&settings.data_dir).unwrap();
+        let lock = DataDirLock::acquire(&settings).unwrap();
+        let (sender, receiver) = channel();
+        let core = std::thread::Builder::new().spawn(move || core_0(&receiver)).unwrap();
+        let server = Some(ControlServer::start(&lock, sender).unwrap());
+        Self { settings, server, core: Some(core), _lock: lock, _dir: dir }
+    }
+
+    fn client(&self) -> ControlClient {
+        ControlClient::connect(&self.settings).unwrap()
+    }
+
+    fn raw(&self) -> UnixStream {
+        UnixStream::connect(self.settings.control_path()).unwrap()
+    }
+
+    fn stop(&mut self) {
+        self.server = None;
+        self.core.take().unwrap().join().unwrap();
+    }
+}
+
+fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
+    while let Ok(ControlRequest { op, reply }) = requests.recv_blocking() {
+        match op {
+            Op::Delete { volume } if volume == "busy" => {
+                let message = "volume busy has 2 clients: disconnect them".to_owned();
+                reply.send(Err(Refusal { kind: ErrorKind::Busy, message }));
+            }
+            Op::Delete { .. } => reply.send(Ok(Answer::Deleted)),
+            Op::Volumes => reply.send(Ok(Answer::Volumes { volumes: Vec::new() })),
+            Op::Ping | Op::Status { .. } => reply.send(Ok(Answer::Drained)),
+            Op::Drain => drop(reply),
+        }
+    }
+}
+
+#[test]
+fn questions_on_one_connection_are_answered_in_turn() {
+    let fixture = Fixture::below("d");
+    let mut client = fixture.client();
+    assert_eq!(client.volumes().unwrap(), []);
+    client.delete("free".to_owned()).unwrap();
+    let refused = client.delete("busy".to_owned()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+    assert_eq!(refused.to_string(), "volume busy has 2 clients: disconnect them");
+    assert!(matches!(client.server(), Err(ControlError::Unexpected { .. })));
+    assert_eq!(client.volumes().unwrap(), []);
+}
+
+#[test]
+fn a_request_that_core_0_drops_is_answered() {
+    let fixture = Fixture::below("d");
+    let error = fixture.client().ask(&Op::Drain).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retry);
+}
+
+#[test]
+fn the_socket_is_the_owners_alone() {
+    let fixture = Fixture::below("d");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&fixture.settings.control_path()), 0o600);
+    assert_eq!(mode(&fixture.settings.data_dir), 0o700);
+}
+
+#[test]
+fn lines_that_are_no_request_are_refused_and_the_connection_goes_on() {
+    let fixture = Fixture::below("d");
+    let stream = fixture.raw();
+    let mut reader = BufReader::new(&stream);
+    for line in
+        ["{}", "not json", "{\"op\":\"sing\"}", "{\"op\":\"status\",\"volume\":\"a\",\"x\":1}"]
+    {
+        (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        reader.read_line(&mut answer).unwrap();
+        assert!(answer.contains("\"invalid\"") && answer.contains("not understood"), "{answer}");
+    }
+    (&stream).write_all(b"{\"op\":\"volumes\"}\n").unwrap();
+    let mut answer = String::new();
+    reader.read_line(&mut answer).unwrap();
+    assert_eq!(answer, "{\"ok\":{\"answer\":\"volumes\",\"volumes\":[]}}\n");
+}
+
+#[test]
+fn an_endless_line_ends_only_its_own_connection() {
+    let fixture = Fixture::below("d");
+    let mut stream = fixture.raw();
+    stream.write_all(&vec![b'x'; limits::MAX_LINE]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("too long"), "{answer}");
+    assert_eq!(fixture.client().volumes().unwrap(), []);
+}
+
+#[test]
+fn connections_over_the_limit_are_told_so() {
+    let fixture = Fixture::below("d");
+    let idle: Vec<_> = (0..limits::MAX_CONNECTIONS).map(|_| fixture.raw()).collect();
+    let mut answer = String::new();
+    fixture.raw().read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("too many"), "{answer}");
+    drop(idle);
+}
+
+#[test]
+fn a_stopped_server_leaves_no_socket_and_a_killed_ones_is_replaced() {
+    let mut fixture = Fixture::below("d");
+    fixture.stop();
+    assert!(!fixture.settings.control_path().exists());
+    let error = ControlClient::connect(&fixture.settings).unwrap_err();
+    assert!(matches!(error, ControlError::NotRunning { .. }), "{error}");
+
+    drop(std::os::unix::net::UnixListener::bind(fixture.settings.control_path()).unwrap());
+    assert!(ControlClient::connect_if_running(&fixture.settings).unwrap().is_none());
+    let (sender, _receiver) = channel();
+    let server = ControlServer::start(&fixture._lock, sender).unwrap();
+    fixture.client();
+    drop(server);
+}
+
+#[test]
+fn a_data_directory_with_a_long_path_works() {
+    let fixture = Fixture::below(&format!("{}/{}", "a".repeat(120), "b".repeat(120)));
+    assert_eq!(fixture.client().volumes().unwrap(), []);
+}
+
+#[test]
+fn the_lock_admits_one_and_names_the_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = DataDirLock::acquire(&settings(&dir.path().join("none"))).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let settings = settings(dir.path());
+    let lock = DataDirLock::acquire(&settings).unwrap();
+    let error = DataDirLock::acquire(&settings).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.to_string().contains(&format!("by process {}", std::process::id())), "{error}");
+    assert!(DataDirLock::acquire_shared(&settings).is_err());
+    drop(lock);
+    let one = DataDirLock::acquire_shared(&settings).unwrap();
+    let two = DataDirLock::acquire_shared(&settings).unwrap();
+    let error = DataDirLock::acquire(&settings).unwrap_err();
+    assert!(matches!(error, LockError::Held { holder: None, .. }), "{error}");
+    drop((one, two));
+    DataDirLock::acquire(&settings).unwrap();
+}

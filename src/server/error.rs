@@ -1,0 +1,127 @@
+//! Why the server did not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use chunk::catalog::CreateError;
+use chunk::{ErrorKind as ChunkErrorKind, ReadError, StoreError, VolumeName};
+
+use crate::error::ErrorKind;
+use crate::runtime::checks::MachineError;
+use crate::runtime::cores::{CorePanicked, StartError};
+use crate::runtime::listener::ListenError;
+
+/// Why the server did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The executors did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An executor ended.
+    #[error(transparent)]
+    Panicked(#[from] CorePanicked),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A host name has no address.
+    #[error("listen on tcp:{host}: {source}: choose another --listen")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A volume to be made cannot be looked up.
+    #[error("look for volume {name}: {source}")]
+    Find {
+        /// Its name.
+        name: VolumeName,
+        /// What the store said.
+        source: ReadError,
+    },
+    /// A volume cannot be made.
+    #[error("volume {name}: {source}")]
+    Create {
+        /// Its name.
+        name: VolumeName,
+        /// Why.
+        source: CreateError,
+    },
+    /// A file of the data directory.
+    #[error("{action} {}: {source}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The identity of the data directory is damaged.
+    #[error("{}: {bytes} bytes where 16 belong: restore it, or remove it if all volumes were drained", path.display())]
+    HostId {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Signals cannot be caught.
+    #[error("catch SIGTERM and SIGINT: {0}")]
+    Signals(#[source] io::Error),
+    /// Threads cannot be started.
+    #[error("start worker threads: {0}")]
+    Workers(#[source] io::Error),
+}
+
+impl ServeError {
+    /// What the caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Start(error) => start_kind(error),
+            Self::Panicked(_) => ErrorKind::Bug,
+            Self::Listen(ListenError::InUse { .. }) => ErrorKind::Busy,
+            Self::Listen(ListenError::NotASocket { .. }) => ErrorKind::Invalid,
+            Self::Listen(ListenError::Io { source, .. }) => ErrorKind::of_io(source),
+            Self::Resolve { .. } => ErrorKind::Invalid,
+            Self::Store(error) => store_kind(error.kind()),
+            Self::Find { source, .. } => store_kind(source.kind()),
+            Self::Create { source, .. } => {
+                let exists = matches!(source, CreateError::Exists { .. });
+                let own = if exists { ErrorKind::Exists } else { ErrorKind::Invalid };
+                source.kind().map_or(own, store_kind)
+            }
+            Self::File { source, .. } | Self::Signals(source) | Self::Workers(source) => {
+                ErrorKind::of_io(source)
+            }
+            Self::HostId { .. } => ErrorKind::Corrupt,
+        }
+    }
+}
+
+fn start_kind(error: &StartError) -> ErrorKind {
+    match error {
+        StartError::Machine(error) => machine_kind(error),
+        StartError::CoreCount { .. } => ErrorKind::Invalid,
+        StartError::DataDir { source, .. }
+        | StartError::DirectIo { source, .. }
+        | StartError::Executor { source, .. } => ErrorKind::of_io(source),
+        StartError::Panicked(_) => ErrorKind::Bug,
+    }
+}
+
+fn machine_kind(_: &MachineError) -> ErrorKind {
+    ErrorKind::Io
+}
+
+fn store_kind(kind: ChunkErrorKind) -> ErrorKind {
+    match kind {
+        ChunkErrorKind::Retry => ErrorKind::Retry,
+        ChunkErrorKind::NoSpace => ErrorKind::NoSpace,
+        ChunkErrorKind::Corrupt => ErrorKind::Corrupt,
+        ChunkErrorKind::Fenced => ErrorKind::Fenced,
+    }
+}

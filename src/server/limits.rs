@@ -1,0 +1,102 @@
+//! Every bound of the server between sockets and engine, with the reason for its size.
+
+use std::time::Duration;
+
+use nbd::limits::MAX_PAYLOAD;
+
+/// Connections at a time. Each costs its read buffer, and its replies until the client takes them.
+pub const MAX_CONNECTIONS: usize = 512;
+
+/// Requests of one connection that wait for something. The reader stops at this number.
+pub const MAX_IN_FLIGHT: usize = 256;
+
+/// First size of a connection's read buffer ...
+pub const READ_BUFFER_MIN: usize = 32 << 10;
+/// ... and the size up to which it grows while the client fills it: 64 writes of 4 KiB and their
+/// headers arrive with one system call.
+pub const READ_BUFFER_MAX: usize = 288 << 10;
+
+/// Payloads up to this size are taken from the read buffer; longer ones are read from the socket
+/// into memory of their own.
+pub const INLINE_PAYLOAD: usize = 64 << 10;
+
+/// Replies up to this size are collected in one buffer; longer ones go out from the memory that
+/// they were read into.
+pub const INLINE_REPLY: usize = 64 << 10;
+
+/// Collected replies are sent before anything else when they exceed this.
+pub const REPLY_BATCH: usize = 256 << 10;
+
+/// Bytes of one system call that sends; each must finish within [`STALL_TIMEOUT`].
+pub const SEND_BYTES: usize = 1 << 20;
+
+/// Payload of requests and replies under way on one connection: so much that a single one of the
+/// largest requests does not keep the next from being read.
+pub const CONNECTION_PAYLOAD: usize = 2 * MAX_PAYLOAD as usize;
+
+/// Payload that a connection may have under way even if others use up the memory of its core.
+pub const CONNECTION_RESERVE: usize = 256 << 10;
+
+/// Least payload memory of one core: one of the largest requests.
+pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
+
+/// Buffers for large payloads that a core keeps for the next request.
+pub const KEPT_PAYLOAD: usize = 8 << 20;
+
+/// Longest time from connecting to the first request of the transmission phase, without the time
+/// that opening the volume takes.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A client that neither takes a reply nor finishes a payload for this long is cut off: it holds
+/// memory that others need.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a client must send of a long payload in that time.
+pub const PROGRESS_BYTES: usize = 1 << 20;
+
+/// As [`STALL_TIMEOUT`], while others wait for memory.
+pub const PRESSED_STALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Beat of the look at stalled connections, while there are any connections.
+pub const WATCH_PERIOD: Duration = Duration::from_secs(1);
+
+/// Longest time that a core works without looking for completions and wakes of other threads.
+pub const BUSY_SLICE: Duration = Duration::from_micros(300);
+
+/// How often an address that is in use is tried ...
+pub const BIND_TRIES: u32 = 40;
+/// ... and the pause between two tries.
+pub const BIND_PAUSE: Duration = Duration::from_millis(25);
+
+/// Pause after an accept that failed: out of descriptors, most likely.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections on their way to a core.
+pub const CORE_INBOX: usize = 128;
+
+/// Bytes that one CACHE request reads ahead at most.
+pub const CACHE_BYTES: u64 = 32 << 20;
+/// Bytes that it reads at a time.
+pub const CACHE_PIECE: u64 = 1 << 20;
+
+/// Longest wait for requests under way when the server ends.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for volumes to publish what they have when the server ends. What is left is in
+/// the log.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for one volume's log to become durable when the server ends.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Pause between two looks at something that ends soon.
+pub const END_POLL: Duration = Duration::from_millis(5);
+
+/// Threads for the calls of the file store that block.
+pub const STORE_THREADS: usize = 8;
+
+const _: () = assert!(MAX_IN_FLIGHT >= 128, "what clients are promised");
+const _: () = assert!(INLINE_PAYLOAD + 64 <= READ_BUFFER_MAX, "an inline request fits");
+const _: () = assert!(CONNECTION_PAYLOAD >= MAX_PAYLOAD as usize, "the largest request fits");
+const _: () = assert!(CONNECTION_RESERVE >= 2 * INLINE_REPLY, "small requests find room");
+const _: () = assert!(INLINE_REPLY <= REPLY_BATCH, "a collected reply is one of a batch");

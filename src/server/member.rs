@@ -1,0 +1,84 @@
+//! What runs on each core.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use async_channel::Receiver;
+use wal::runtime::Runtime;
+
+use super::clients::{Admitted, Clients};
+use super::connection;
+use super::error::ServeError;
+use super::lead::Lead;
+use super::local::Local;
+use super::store::AnyStore;
+use crate::engine::core::Core;
+use crate::engine::limits::Tuning;
+use crate::engine::message::Wire;
+use crate::runtime::{CoreContext, IncomingFd, MeshEnd};
+
+/// What core 0 tells a core.
+pub(super) enum Order {
+    /// Serve this client.
+    Serve(IncomingFd, Admitted),
+    /// Take no further requests.
+    StopReading,
+    /// End.
+    End,
+}
+
+/// What is the same for all cores.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: AnyStore,
+    pub(super) tuning: Tuning,
+    /// Payload memory of one core.
+    pub(super) payload_bytes: usize,
+    /// Identity of the data directory.
+    pub(super) host: [u8; 16],
+    pub(super) clients: Arc<Clients>,
+}
+
+/// What a core starts with.
+pub(super) struct Member {
+    pub(super) mesh: MeshEnd<Wire>,
+    pub(super) inbox: Receiver<Order>,
+    pub(super) shared: Shared,
+    /// For core 0.
+    pub(super) lead: Option<Lead>,
+}
+
+/// The main function of a core.
+pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), ServeError> {
+    let Member { mesh, inbox, shared, lead } = member;
+    let mesh = mesh.bind(&context.runtime);
+    let (store, tuning) = (shared.store, shared.tuning);
+    let core = Core::new(context.disk, store, context.runtime, mesh, tuning, shared.host);
+    context.runtime.spawn(core.clone().serve());
+    let local = Local::new(core, shared.clients, shared.payload_bytes);
+    match lead {
+        Some(lead) => {
+            let orders = obey(local.clone(), inbox);
+            context.runtime.spawn(orders);
+            lead.run(local).await
+        }
+        None => {
+            obey(local, inbox).await;
+            Ok(())
+        }
+    }
+}
+
+/// Does what core 0 says until it says that this is the end.
+async fn obey(local: Rc<Local>, inbox: Receiver<Order>) {
+    while let Ok(order) = inbox.recv().await {
+        match order {
+            Order::Serve(socket, admitted) => {
+                let stream = socket.into_stream();
+                local.core.runtime.spawn(connection::serve(local.clone(), stream, admitted));
+            }
+            Order::StopReading => local.stop_reading(),
+            Order::End => return,
+        }
+    }
+}

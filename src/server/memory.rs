@@ -1,0 +1,40 @@
+//! How the memory of the settings is dealt out.
+//!
+//! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
+//! between sockets and engine; the rest is for append buffers, maps, chunks being sealed, and the
+//! buffers of connections. Where an eighth is too little for one request of the largest size on
+//! each core, the cache gives the rest, down to a sixteenth of the whole.
+
+use wal::BLOCK_BYTES;
+
+use super::limits::MIN_CORE_PAYLOAD;
+use crate::config::Settings;
+use crate::config::limits::MIN_SEGMENTS_PER_CORE;
+use crate::engine::limits::Tuning;
+
+/// The bounds of the engine that follow from the settings.
+#[must_use]
+pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
+    let payload = core_payload(settings, cores) as u64 * u64::from(cores);
+    let cores = u64::from(cores);
+    let memory = settings.memory.0;
+    let cache = (memory / 4 + memory / 8).saturating_sub(payload).max(memory / 16);
+    let cache = cache / cores / BLOCK_BYTES as u64;
+    let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
+    let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Tuning {
+        cache_blocks: clamp(cache),
+        segment_blocks: clamp(settings.wal_segment.0 / BLOCK_BYTES as u64),
+        segments: clamp(segments),
+        rpo_bytes: settings.rpo.bytes.0,
+        rpo_age: settings.rpo.age,
+        ..Tuning::default()
+    }
+}
+
+/// Bytes of payload that one core holds at most.
+#[must_use]
+pub fn core_payload(settings: &Settings, cores: u16) -> usize {
+    let share = settings.memory.0 / 8 / u64::from(cores);
+    usize::try_from(share).unwrap_or(usize::MAX).max(MIN_CORE_PAYLOAD)
+}

@@ -1,0 +1,163 @@
+//! The handshake of one client.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use chunk::catalog::{self, NameError};
+use chunk::manifest_log;
+use chunk::{Manifest, VolumeName};
+use nbd::{
+    CloseReason, Config, ExportInfo, ExportSummary, Handshake, Negotiated, Purpose, Refusal, Step,
+    TlsPolicy,
+};
+use wal::VolumeId;
+use wal::runtime::Runtime;
+
+use super::clients::Entered;
+use super::env::ProductEnv;
+use super::input::Input;
+use super::limits::HANDSHAKE_TIMEOUT;
+use super::line::{Arrival, Line};
+use super::local::Local;
+use crate::engine::volume::Volume;
+use crate::runtime::{ByteStream, GlommioRuntime};
+
+/// How a handshake ended.
+pub(super) enum Outcome {
+    /// Requests come next.
+    Transmission(Negotiated, Volume<ProductEnv>, Entered),
+    /// The client gave up, or was given up.
+    Close(CloseReason),
+    /// The client went away, or the server stops.
+    Gone,
+}
+
+struct Opened {
+    volume: Volume<ProductEnv>,
+    entered: Entered,
+}
+
+/// Runs the handshake. What the client sent beyond it stays in the input.
+pub(super) async fn negotiate<S: ByteStream>(
+    local: &Rc<Local>,
+    line: &Line<S>,
+    input: &mut Input,
+) -> io::Result<Outcome> {
+    let mut deadline = GlommioRuntime.now() + HANDSHAKE_TIMEOUT;
+    let mut out = Vec::new();
+    let mut handshake = Handshake::new(Config { tls: TlsPolicy::Unsupported }, &mut out);
+    let mut opened = None;
+    loop {
+        let advance = handshake.advance(input.bytes(), &mut out);
+        input.consume(advance.consumed);
+        if !out.is_empty() {
+            line.write(&mut [IoSlice::new(&out)]).await?;
+            out.clear();
+        }
+        // Only the client's own time counts.
+        let asked = GlommioRuntime.now();
+        match advance.step {
+            Step::NeedInput { bytes } => {
+                line.must_enter_by(Some(deadline));
+                while input.bytes().len() < bytes {
+                    match line.read(input.room(bytes), &local.slice).await? {
+                        Arrival::Bytes(count) => input.filled(count),
+                        Arrival::End | Arrival::Stopping => return Ok(Outcome::Gone),
+                    }
+                }
+                line.must_enter_by(None);
+                continue;
+            }
+            Step::ListExports => list(local, &mut handshake, &mut out).await,
+            Step::FindExport { name, purpose } => match find(local, &name, purpose).await {
+                Ok((export, found)) => {
+                    handshake.answer_export(&export, &mut out);
+                    opened = found.or(opened);
+                }
+                Err(refusal) => handshake.refuse(refusal, &mut out),
+            },
+            Step::StartTls => unreachable!("it is not offered"),
+            Step::Transmission(negotiated) => {
+                let Opened { volume, entered } = opened.expect("opening comes before this step");
+                return Ok(Outcome::Transmission(negotiated, volume, entered));
+            }
+            Step::Close(reason) => return Ok(Outcome::Close(reason)),
+        }
+        deadline += GlommioRuntime.now() - asked;
+    }
+}
+
+async fn list(local: &Local, handshake: &mut Handshake, out: &mut Vec<u8>) {
+    match names(local).await {
+        Ok(names) => {
+            let summary = |(name, _)| ExportSummary { name, description: "" };
+            let exports = names.iter().map(|(name, id)| (name.as_str(), id)).map(summary);
+            handshake.answer_list(exports, out);
+        }
+        Err(refusal) => handshake.refuse(refusal, out),
+    }
+}
+
+/// All volumes that have a sound name.
+async fn names(local: &Local) -> Result<Vec<(VolumeName, VolumeId)>, Refusal> {
+    let entries = catalog::list(&local.core.store).await.map_err(|error| {
+        log::error!("list the volumes: {error}");
+        Refusal::Policy
+    })?;
+    let sound = |entry: Result<_, NameError>| match entry {
+        Ok(volume) => Some(volume),
+        Err(error) => {
+            log::error!("a volume is not listed: {error}");
+            None
+        }
+    };
+    Ok(entries.into_iter().filter_map(sound).collect())
+}
+
+/// Finds an export, and opens its volume if the client goes on with it. The default export, of the
+/// empty name, is the only volume if there is just one.
+async fn find(
+    local: &Rc<Local>,
+    name: &str,
+    purpose: Purpose,
+) -> Result<(ExportInfo, Option<Opened>), Refusal> {
+    let (name, id) = match name {
+        "" => match <[_; 1]>::try_from(names(local).await?) {
+            Ok([only]) => only,
+            Err(_) => return Err(Refusal::UnknownExport),
+        },
+        name => {
+            let name = VolumeName::new(name).map_err(|_| Refusal::UnknownExport)?;
+            let found = catalog::find(&local.core.store, &name).await;
+            let id = found.map_err(|error| unusable(&name, &error))?;
+            (name, id.ok_or(Refusal::UnknownExport)?)
+        }
+    };
+    match purpose {
+        Purpose::Describe => {
+            let size = described_size(local, &name, id).await?;
+            Ok((ExportInfo::new(name.as_str(), size), None))
+        }
+        Purpose::Open => {
+            let entered = local.clients.enter(id).ok_or(Refusal::UnknownExport)?;
+            let opened = local.core.attach(id).await;
+            let volume = opened.map_err(|error| unusable(&name, &error))?;
+            let export = ExportInfo::new(name.as_str(), volume.size_bytes());
+            Ok((export, Some(Opened { volume, entered })))
+        }
+    }
+}
+
+/// The size of a volume that need not be open.
+async fn described_size(local: &Local, name: &VolumeName, id: VolumeId) -> Result<u64, Refusal> {
+    let latest = manifest_log::latest(&local.core.store, id).await;
+    let latest = latest.map_err(|error| unusable(name, &error))?;
+    let (seq, body) = latest.ok_or(Refusal::UnknownExport)?;
+    let manifest = Manifest::decode_as(&body, id, seq).map_err(|error| unusable(name, &error))?;
+    Ok(manifest.size_bytes)
+}
+
+fn unusable(name: &VolumeName, error: &dyn std::error::Error) -> Refusal {
+    log::error!("volume {name} cannot be served: {error}");
+    Refusal::Policy
+}

@@ -1,0 +1,116 @@
+//! Volume commands beside a server.
+
+use krait::config::Flags;
+use krait::config::key::Key;
+use krait::control::lock::make_data_dir;
+use krait::control::{self, Answer, ControlRequest, ControlServer, DataDirLock, Op, Refusal};
+use krait::control::{ServerInfo, VolumeState, VolumeStatus};
+use krait::error::ErrorKind;
+
+use super::*;
+
+/// A process that serves the data directory of a shell, played by this one: volume `busy` has
+/// clients, all others have none.
+struct Served {
+    _control: ControlServer,
+    _lock: DataDirLock,
+}
+
+impl Served {
+    fn start(shell: &Shell, store: &str) -> Self {
+        let data_dir = shell.path().join("krait-data");
+        let values = vec![(Key::DataDir, vec![data_dir.display().to_string()])];
+        let settings = krait::config::load(&Flags { config: None, values }).unwrap().settings;
+        make_data_dir(&data_dir).unwrap();
+        let lock = DataDirLock::acquire(&settings).unwrap();
+        let (sender, requests) = control::channel();
+        let control = ControlServer::start(&lock, sender).unwrap();
+        let store = store.to_owned();
+        std::thread::Builder::new().spawn(move || answer_all(&requests, &store)).unwrap();
+        Self { _control: control, _lock: lock }
+    }
+}
+
+fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
+    while let Ok(ControlRequest { op, reply }) = requests.recv_blocking() {
+        reply.send(match op {
+            Op::Ping => Ok(Answer::Server(ServerInfo {
+                version: "0".to_owned(),
+                pid: std::process::id(),
+                store: store.to_owned(),
+                cores: 1,
+                listen: Vec::new(),
+            })),
+            Op::Status { volume } => Ok(Answer::Status(status(volume))),
+            Op::Delete { volume } if volume == "busy" => Err(Refusal {
+                kind: ErrorKind::Busy,
+                message: "volume busy has 2 clients: disconnect them first".to_owned(),
+            }),
+            Op::Delete { .. } => Ok(Answer::Deleted),
+            Op::Volumes | Op::Drain => panic!("no command asks this"),
+        });
+    }
+}
+
+fn status(volume: String) -> VolumeStatus {
+    VolumeStatus {
+        volume,
+        id: "7".repeat(32),
+        state: VolumeState::Serving,
+        size_bytes: 1 << 30,
+        connections: 2,
+        incarnation: 3,
+        dirty_bytes: 4096,
+        logged_bytes: Some(8192),
+        syncing_bytes: 0,
+        remote_bytes: None,
+        cached_bytes: 0,
+        wal_bytes: 1 << 24,
+        failure: None,
+    }
+}
+
+/// The URL of the store that commands of this shell use.
+fn store_of(shell: &Shell) -> String {
+    format!("file://{}", shell.path().join("krait-data/store").display())
+}
+
+#[test]
+fn the_status_of_a_served_volume_is_the_servers_word() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, &store_of(&shell));
+    let told = shell.json("volume status vm1 --json");
+    assert_eq!(told, serde_json::to_value(status("vm1".to_owned())).unwrap());
+    let text = shell.ok("volume status vm1");
+    says(&text, "clients      2");
+    says(&text, "remote       unknown");
+}
+
+#[test]
+fn a_served_volume_is_deleted_by_the_server_or_not_at_all() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, &store_of(&shell));
+    shell.ok("volume create busy --size 1G");
+    let line = shell.fails(5, "volume delete busy --yes");
+    assert_eq!(line, "krait: volume busy has 2 clients: disconnect them first\n");
+    shell.ok("volume info busy");
+    says(&shell.ok("volume delete idle --yes"), "deleted volume idle");
+}
+
+#[test]
+fn commands_work_beside_a_server_and_leave_its_log_alone() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, &store_of(&shell));
+    shell.ok("volume create vm1 --size 1G");
+    says(&shell.ok("volume list"), "vm1");
+    says(&shell.ok("volume check vm1"), "log: not checked, as a server works on it");
+}
+
+#[test]
+fn a_command_with_another_store_than_the_servers_is_refused() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, "memory:");
+    let line = shell.fails(2, "volume list");
+    says(&line, "uses the store memory:, not file:///");
+    says(&shell.fails(2, "volume delete vm1 --yes"), "--store memory:");
+}
