@@ -1,0 +1,152 @@
+//! Subcommands and options.
+
+mod compare;
+mod fill;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::{env, io};
+
+use clap::{Args, Parser, Subcommand};
+use perf::compare::CompareError;
+use perf::markdown::MarkdownError;
+use perf::operations::LoadError;
+use perf::pinned::default_core;
+use perf::recipe::Recipe;
+use perf::scenario::{Scenario, ScenarioError, compared};
+use perf::server::ServerError;
+use perf::size::ByteSize;
+use perf::sys;
+use thiserror::Error;
+
+/// Measures NBD servers with a client of its own.
+#[derive(Debug, Parser)]
+#[command(name = "perf")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run one workload against a server that is already there.
+    Run(run::Run),
+    /// Start servers one beside the other and compare them.
+    Compare(compare::Compare),
+    /// Write at full speed, watch the server's memory, then its idle processor time.
+    #[command(alias = "memory")]
+    Fill(fill::FillArgs),
+    /// Run workloads against a server that stores nothing: the client's own limit.
+    Ceiling(run::Ceiling),
+    /// List the built-in workloads.
+    List,
+}
+
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// Core that the client thread is pinned to [default: the last one]
+    #[arg(long)]
+    client_core: Option<usize>,
+}
+
+impl ClientArgs {
+    fn core(&self) -> usize {
+        self.client_core.unwrap_or_else(default_core)
+    }
+}
+
+#[derive(Debug, Args)]
+struct Subject {
+    /// Krait's binary
+    #[arg(long, conflicts_with = "krait_cmd")]
+    krait: Option<String>,
+    /// Krait's whole command, with {socket}, {dir} and {size}; its export is named bench
+    #[arg(long)]
+    krait_cmd: Option<String>,
+    /// Start Krait once for each of these numbers of cores; ratios are of the first
+    #[arg(long, value_delimiter = ',', requires = "krait")]
+    krait_cores: Vec<u32>,
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// A workload cannot be used.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// A load failed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A comparison failed.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// A server failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The Markdown file was not filled.
+    #[error(transparent)]
+    Markdown(#[from] MarkdownError),
+    /// JSON cannot be written.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+    /// A file or signal handler.
+    #[error("cannot use {what}")]
+    Io {
+        /// What.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No server to fill.
+    #[error("name the server: --uri with --pid, --krait or --krait-cmd")]
+    NoServer,
+    /// More memory than allowed.
+    #[error("peak memory of {peak} bytes exceeds the cap of {cap}")]
+    OverCap {
+        /// Seen.
+        peak: u64,
+        /// Allowed.
+        cap: ByteSize,
+    },
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> Result<(), CliError> {
+        sys::catch_interrupts()
+            .map_err(|source| CliError::Io { what: "signal handlers".to_owned(), source })?;
+        match self.command {
+            Task::Run(run) => run.execute(),
+            Task::Compare(compare) => compare.execute(),
+            Task::Fill(fill) => fill.execute(),
+            Task::Ceiling(ceiling) => ceiling.execute(),
+            Task::List => {
+                for name in compared().chain(["oltp"]) {
+                    println!("{name:<20} {}", Scenario::load(name)?.description);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Subject {
+    fn recipes(&self) -> Result<Vec<Recipe>, CliError> {
+        Ok(match (&self.krait, &self.krait_cmd) {
+            (_, Some(command)) => {
+                vec![Recipe::krait_command(command).map_err(CompareError::Recipe)?]
+            }
+            (Some(binary), None) if self.krait_cores.is_empty() => {
+                vec![Recipe::krait(binary, None)]
+            }
+            (Some(binary), None) => {
+                self.krait_cores.iter().map(|&cores| Recipe::krait(binary, Some(cores))).collect()
+            }
+            (None, None) => Vec::new(),
+        })
+    }
+}
+
+fn scratch(chosen: Option<&Path>) -> PathBuf {
+    chosen.map_or_else(env::temp_dir, Path::to_owned)
+}

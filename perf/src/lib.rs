@@ -1,0 +1,33 @@
+//! Performance harness: an NBD client that is faster than the servers it measures, workloads as
+//! TOML files, and a comparison of servers in one run. See `README.md` beside this crate.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "counts and sizes are bounded by `limits`; this harness runs on 64-bit machines"
+)]
+
+pub mod bare;
+pub mod clock;
+pub mod codec;
+pub mod compare;
+pub mod connection;
+pub mod fill;
+pub mod handshake;
+pub mod limits;
+pub mod load;
+pub mod markdown;
+pub mod null_server;
+pub mod operations;
+pub mod payload;
+pub mod pinned;
+pub mod plan;
+pub mod process;
+pub mod recipe;
+pub mod recorder;
+pub mod report;
+pub mod rng;
+pub mod scenario;
+pub mod server;
+pub mod size;
+pub mod sys;
+pub mod table;
+pub mod uri;
