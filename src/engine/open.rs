@@ -15,7 +15,6 @@ use chunk::chunk::read_index;
 use chunk::manifest_log;
 use chunk::map_object::read_segment;
 use chunk::{ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity};
-use wal::disk::Disk;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{Epoch, Floor, Layout, Scan, ShardId, VolumeId, scan};
@@ -193,17 +192,4 @@ async fn open_shards<E: Env>(
         call.await?;
     }
     Ok(())
-}
-
-/// Paths of the log files of a volume.
-///
-/// # Errors
-/// The disk failed.
-pub async fn log_files<D: Disk>(
-    disk: &D,
-    volume: VolumeId,
-) -> Result<Vec<String>, wal::disk::DiskError> {
-    let directory = log_directory(volume);
-    let files = disk.list(&directory).await?;
-    Ok(files.into_iter().map(|file| format!("{directory}/{}", file.name)).collect())
 }
