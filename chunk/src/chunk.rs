@@ -10,7 +10,7 @@ use wal::{Epoch, Extent, Layout, Lba, ShardId, VolumeId};
 use crate::extent_map::Piece;
 use crate::ids::{ChunkId, PayloadBlock};
 
-pub use builder::{ChunkBuilder, Hole};
+pub use builder::ChunkBuilder;
 pub use index::{ChunkIndex, payload_range, read_index};
 
 /// What a chunk says about itself.

@@ -21,7 +21,7 @@ mod sealed;
 pub mod store;
 pub mod workers;
 
-pub use chunk::{ChunkBuilder, ChunkIndex, ChunkInfo, Content, Entry, Hole, block_crc};
+pub use chunk::{ChunkBuilder, ChunkIndex, ChunkInfo, Content, Entry, block_crc};
 pub use directory::{DirectorySegment, PageRef, SegmentIdentity, SegmentIndex};
 pub use error::{ErrorKind, FormatError, ReadError};
 pub use extent_map::{ExtentMap, Piece};

@@ -6,11 +6,11 @@
 use chunk::catalog::{decode_name, encode_name};
 use chunk::map_object::{MapPart, parts};
 use chunk::{
-    ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Hole, Manifest, ManifestSeq,
+    ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Manifest, ManifestSeq,
     MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun, PayloadBlock,
     SegmentIdentity, SegmentIndex, VolumeName,
 };
-use wal::{BLOCK_BYTES, Epoch, Extent, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
+use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
 
 const VOLUME: VolumeId =
     VolumeId(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
@@ -71,9 +71,9 @@ fn the_chunk_is_as_documented() {
     let layout = Layout::new(10, 2).unwrap();
     let mut chunk = ChunkBuilder::new(VOLUME, id(7), layout, Epoch(42));
     assert_eq!(chunk.push_data(Lba(5), &[0x61; BLOCK_BYTES]), 1);
-    assert!(chunk.push_hole(Hole::Zero, Extent::new(Lba(64), 16).unwrap(), None));
+    assert!(chunk.push_hole(HoleKind::Zero, Extent::new(Lba(64), 16).unwrap(), None));
     let all = Extent::new(Lba(1024), 1 << 28).unwrap();
-    assert!(chunk.push_hole(Hole::Discard, all, Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Discard, all, Some(ShardId(1))));
     let (bytes, index) = chunk.finish();
     let example = documented("chunk", &bytes);
     assert_eq!(ChunkIndex::decode_as(&example, VOLUME, id(7)).unwrap(), index);

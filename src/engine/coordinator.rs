@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk::chunk::payload_range;
-use chunk::{ChunkIndex, Content, Cut, Hole, Manifest, ManifestSeq};
+use chunk::{ChunkIndex, Content, Cut, Manifest, ManifestSeq};
 use wal::disk::Disk;
 use wal::runtime::Runtime;
-use wal::{Epoch, Lsn, ShardId};
+use wal::{Epoch, HoleKind, Lsn, ShardId};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -235,8 +235,8 @@ impl<E: Env> Coordinator<E> {
             for entry in index.entries() {
                 let (extent, filter) = (entry.extent, entry.filter);
                 match entry.content {
-                    Content::Zero => packer.hole(Hole::Zero, extent, filter).await?,
-                    Content::Discard => packer.hole(Hole::Discard, extent, filter).await?,
+                    Content::Zero => packer.hole(HoleKind::Zero, extent, filter).await?,
+                    Content::Discard => packer.hole(HoleKind::Discard, extent, filter).await?,
                     Content::Data(first) => {
                         let range = payload_range(first, extent.count() as u32);
                         let payload = &object[range.start as usize..range.end as usize];

@@ -1,6 +1,7 @@
 //! Where the newest version of a block is while no manifest covers it.
 
 use chunk::Piece;
+use wal::HoleKind;
 
 /// Number of a segment file within one shard of one opening; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -71,6 +72,15 @@ pub enum Place {
     Zero,
     /// Trimmed.
     Hole,
+}
+
+impl From<HoleKind> for Place {
+    fn from(kind: HoleKind) -> Self {
+        match kind {
+            HoleKind::Zero => Self::Zero,
+            HoleKind::Discard => Self::Hole,
+        }
+    }
 }
 
 impl Piece for Place {

@@ -2,7 +2,7 @@
 
 use wal::disk::Disk;
 use wal::planted::{self, Bug};
-use wal::{Body, HoleKind, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
+use wal::{Body, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
 
 use super::error::VolumeError;
 use super::place::{FileNo, LogPlace, Place};
@@ -76,10 +76,7 @@ pub fn deal(
                 }
                 Body::Hole(_) if planted::is(Bug::ZeroesNotReplayed) => {}
                 Body::Hole(kind) => {
-                    let place = match kind {
-                        HoleKind::Zero => Place::Zero,
-                        HoleKind::Discard => Place::Hole,
-                    };
+                    let place = Place::from(kind);
                     for (shard, to) in (0..).map(ShardId).zip(&mut dealt) {
                         let runs = layout.inherited(shard, made, maker, entry.extent);
                         to.places.extend(runs.map(|run| (run, place)));

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chunk::ObjectStore;
 use chunk::{
-    ChunkBuilder, ChunkIndex, ChunkInfo, ErrorKind, ExtentMap, Hole, MapObjectBuilder, ObjectName,
+    ChunkBuilder, ChunkIndex, ChunkInfo, ErrorKind, ExtentMap, MapObjectBuilder, ObjectName,
 };
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Epoch, Extent, Lba, Lsn, ShardBlock, ShardId, ShardRun};
+use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Lba, Lsn, ShardBlock, ShardId, ShardRun};
 
 use super::Env;
 use super::core::Core;
@@ -43,8 +43,8 @@ impl<E: Env> Shard<E> {
         let mut content = Vec::new();
         for (run, place) in map.iter() {
             match *place {
-                Place::Zero => self.pack_hole(&mut packer, Hole::Zero, run).await?,
-                Place::Hole => self.pack_hole(&mut packer, Hole::Discard, run).await?,
+                Place::Zero => self.pack_hole(&mut packer, HoleKind::Zero, run).await?,
+                Place::Hole => self.pack_hole(&mut packer, HoleKind::Discard, run).await?,
                 Place::Log(logged) => {
                     content.resize(run.count as usize * BLOCK_BYTES, 0);
                     let found = self.copy_cached(run, &mut content)
@@ -68,7 +68,7 @@ impl<E: Env> Shard<E> {
     async fn pack_hole(
         &self,
         packer: &mut Packer<'_, E>,
-        hole: Hole,
+        hole: HoleKind,
         run: ShardRun,
     ) -> Result<(), VolumeError> {
         let extent = self.shared.layout.span(self.id, run);
@@ -186,7 +186,7 @@ impl<'s, E: Env> Packer<'s, E> {
 
     pub(super) async fn hole(
         &mut self,
-        hole: Hole,
+        hole: HoleKind,
         extent: Extent,
         filter: Option<ShardId>,
     ) -> Result<(), VolumeError> {

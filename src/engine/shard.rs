@@ -299,11 +299,7 @@ impl<E: Env> Shard<E> {
         if let Err(full) = self.log.push_hole(epoch, kind, extent) {
             return Ok(Err(full));
         }
-        let place = match kind {
-            HoleKind::Zero => Place::Zero,
-            HoleKind::Discard => Place::Hole,
-        };
-        maps.dirty.insert(run, place);
+        maps.dirty.insert(run, Place::from(kind));
         self.core.cache.borrow_mut().forget(self.volume, run.start, run.count);
         Ok(Ok(()))
     }

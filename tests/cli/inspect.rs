@@ -1,7 +1,7 @@
 //! `krait inspect`.
 
 use super::*;
-use chunk::{ChunkBuilder, ChunkId, DirectorySegment, Hole, MapObjectBuilder, MapPage};
+use chunk::{ChunkBuilder, ChunkId, DirectorySegment, MapObjectBuilder, MapPage};
 use chunk::{PageIndex, PageRun, PayloadBlock, SegmentIndex};
 use wal::{BLOCK_BYTES, Epoch, Extent, Incarnation, Layout, Lba, VolumeId};
 use wal::{Batch, HoleKind, LogIdentity, Lsn, SegmentId, ShardId};
@@ -106,7 +106,7 @@ fn shows_the_index_of_a_chunk_and_finds_damage_in_its_payload() {
     let layout = Layout::new(10, 2).unwrap();
     let mut builder = ChunkBuilder::new(VolumeId([7; 16]), id, layout, Epoch(9));
     assert_eq!(builder.push_data(Lba(5), &[1; 2 * BLOCK_BYTES]), 2);
-    assert!(builder.push_hole(Hole::Discard, Extent::new(Lba(100), 50).unwrap(), None));
+    assert!(builder.push_hole(HoleKind::Discard, Extent::new(Lba(100), 50).unwrap(), None));
     let (mut object, _) = builder.finish();
 
     written(&shell, "chunk", &object);

@@ -1,11 +1,11 @@
 use std::cell::Cell;
 
 use futures_lite::future::block_on;
-use wal::{BLOCK_BYTES, Epoch, Extent, Incarnation, Layout, ShardId};
+use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, ShardId};
 
 use super::*;
 use crate::catalog::{NewVolume, create};
-use crate::chunk::{ChunkBuilder, ChunkIndex, Hole, payload_range};
+use crate::chunk::{ChunkBuilder, ChunkIndex, payload_range};
 use crate::directory::DirectorySegment;
 use crate::hooked::{Call, HookedStore};
 use crate::ids::VolumeName;
@@ -80,8 +80,8 @@ fn world_in(store: MemoryStore) -> World {
         put_chunk(&store, newer).await;
         let mut newest = chunk(3);
         let extent = |lba, count| Extent::new(Lba(lba), count).unwrap();
-        assert!(newest.push_hole(Hole::Discard, extent(2, 1), None));
-        assert!(newest.push_hole(Hole::Discard, extent(2048, 4096), Some(ShardId(1))));
+        assert!(newest.push_hole(HoleKind::Discard, extent(2, 1), None));
+        assert!(newest.push_hole(HoleKind::Discard, extent(2048, 4096), Some(ShardId(1))));
         put_chunk(&store, newest).await;
         (page, far)
     });
@@ -217,7 +217,7 @@ fn a_chunk_that_speaks_twice_of_a_block_is_named() {
     block_on(async {
         let mut twice = chunk(2);
         assert_eq!(twice.push_data(Lba(1), &block(6)), 1);
-        assert!(twice.push_hole(Hole::Zero, Extent::new(Lba(0), 5).unwrap(), None));
+        assert!(twice.push_hole(HoleKind::Zero, Extent::new(Lba(0), 5).unwrap(), None));
         put_chunk(&world.store, twice).await;
     });
     world.publish();

@@ -1,6 +1,6 @@
 //! Packs extents into a chunk.
 
-use wal::{BLOCK_BYTES, Epoch, Extent, Layout, Lba, ShardId, VolumeId};
+use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Layout, Lba, ShardId, VolumeId};
 
 use super::header::{self, RawHeader};
 use super::index::ChunkIndex;
@@ -8,20 +8,11 @@ use super::{ChunkInfo, Content, Entry, block_crc};
 use crate::ids::{ChunkId, PayloadBlock};
 use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS};
 
-/// Which kind of hole: see [`Content`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hole {
-    /// Zeros that stay allocated.
-    Zero,
-    /// Nothing.
-    Discard,
-}
-
-impl From<Hole> for Content {
-    fn from(hole: Hole) -> Self {
+impl From<HoleKind> for Content {
+    fn from(hole: HoleKind) -> Self {
         match hole {
-            Hole::Zero => Self::Zero,
-            Hole::Discard => Self::Discard,
+            HoleKind::Zero => Self::Zero,
+            HoleKind::Discard => Self::Discard,
         }
     }
 }
@@ -105,7 +96,7 @@ impl ChunkBuilder {
     /// Adds a hole: all of `extent`, or only those of its blocks that the shard `filter` owns.
     /// Returns whether it fitted.
     #[must_use]
-    pub fn push_hole(&mut self, hole: Hole, extent: Extent, filter: Option<ShardId>) -> bool {
+    pub fn push_hole(&mut self, hole: HoleKind, extent: Extent, filter: Option<ShardId>) -> bool {
         assert!(filter.is_none_or(|shard| shard.0 < self.info.layout.shards()), "no such shard");
         self.push(Entry { extent, content: hole.into(), filter })
     }

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use wal::{BLOCK_BYTES, Incarnation};
+use wal::{BLOCK_BYTES, HoleKind, Incarnation};
 
 use super::*;
 use crate::error::FormatError;
@@ -26,8 +26,8 @@ fn sample() -> (Vec<u8>, ChunkIndex) {
     let mut chunk = builder(2);
     assert_eq!(chunk.push_data(Lba(5), &[1; 2 * BLOCK_BYTES]), 2);
     assert_eq!(chunk.push_data(Lba(7), &[2; BLOCK_BYTES]), 1);
-    assert!(chunk.push_hole(Hole::Zero, extent(2048, 1024), None));
-    assert!(chunk.push_hole(Hole::Discard, extent(4096, 4096), Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(2048, 1024), None));
+    assert!(chunk.push_hole(HoleKind::Discard, extent(4096, 4096), Some(ShardId(1))));
     chunk.finish()
 }
 
@@ -57,7 +57,7 @@ fn the_fullest_chunk_fits() {
     assert!(chunk.is_full());
     assert_eq!(chunk.push_data(Lba(1 << 20), &[0; BLOCK_BYTES]), 0);
     let mut holes = 0;
-    while chunk.push_hole(Hole::Zero, extent((1 << 30) + holes * 2, 1), None) {
+    while chunk.push_hole(HoleKind::Zero, extent((1 << 30) + holes * 2, 1), None) {
         holes += 1;
     }
     assert_eq!(holes, u64::from(MAX_CHUNK_ENTRIES - MAX_PAYLOAD_BLOCKS));
@@ -71,10 +71,10 @@ fn holes_alone_end_at_their_limit() {
     let mut chunk = builder(1);
     for n in 0..u64::from(MAX_CHUNK_ENTRIES) {
         assert!(!chunk.is_full());
-        assert!(chunk.push_hole(Hole::Discard, extent(n * 2, 1), None));
+        assert!(chunk.push_hole(HoleKind::Discard, extent(n * 2, 1), None));
     }
     assert!(chunk.is_full());
-    assert!(!chunk.push_hole(Hole::Discard, extent(1 << 20, 1), None));
+    assert!(!chunk.push_hole(HoleKind::Discard, extent(1 << 20, 1), None));
     assert_eq!(chunk.push_data(Lba(1 << 20), &[0; BLOCK_BYTES]), 0);
     let (bytes, index) = chunk.finish();
     assert_eq!(ChunkIndex::decode(&bytes).unwrap(), index);
@@ -83,10 +83,10 @@ fn holes_alone_end_at_their_limit() {
 #[test]
 fn holes_of_different_kind_or_shard_do_not_join() {
     let mut chunk = builder(2);
-    assert!(chunk.push_hole(Hole::Zero, extent(0, 1024), None));
-    assert!(chunk.push_hole(Hole::Zero, extent(1024, 1024), Some(ShardId(1))));
-    assert!(chunk.push_hole(Hole::Discard, extent(2048, 1024), Some(ShardId(1))));
-    assert!(chunk.push_hole(Hole::Discard, extent(3072, 1024), Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(0, 1024), None));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(1024, 1024), Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Discard, extent(2048, 1024), Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Discard, extent(3072, 1024), Some(ShardId(1))));
     let (_, index) = chunk.finish();
     assert_eq!(
         index.entries().iter().map(|e| e.extent.count()).collect::<Vec<_>>(),
@@ -213,17 +213,17 @@ fn frames_are_checked_in_order() {
 #[test]
 fn overlaps_are_found_only_where_blocks_are_shared() {
     let mut chunk = builder(2);
-    assert!(chunk.push_hole(Hole::Zero, extent(0, 4096), Some(ShardId(0))));
-    assert!(chunk.push_hole(Hole::Zero, extent(0, 4096), Some(ShardId(1))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(1))));
     assert_eq!(chunk.finish().1.overlap(), None);
 
     let mut chunk = builder(2);
-    assert!(chunk.push_hole(Hole::Zero, extent(0, 4096), Some(ShardId(0))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
     assert_eq!(chunk.push_data(Lba(1024), &[0; BLOCK_BYTES]), 1);
     assert_eq!(chunk.finish().1.overlap(), None);
 
     let mut chunk = builder(2);
-    assert!(chunk.push_hole(Hole::Zero, extent(0, 4096), Some(ShardId(0))));
+    assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
     assert_eq!(chunk.push_data(Lba(2048), &[0; BLOCK_BYTES]), 1);
     assert!(chunk.finish().1.overlap().is_some());
 }
@@ -241,7 +241,7 @@ proptest! {
         let mut chunk = builder(shards);
         prop_assert_eq!(chunk.push_data(Lba(data.0), &vec![0; data.1 * BLOCK_BYTES]), data.1);
         let filter = (filter < shards).then_some(ShardId(filter));
-        prop_assert!(chunk.push_hole(Hole::Zero, extent(hole.0, hole.1), filter));
+        prop_assert!(chunk.push_hole(HoleKind::Zero, extent(hole.0, hole.1), filter));
         let (_, index) = chunk.finish();
         let layout = Layout::new(10, readers).unwrap();
         let mut seen = Vec::new();
