@@ -234,9 +234,8 @@ impl Resolver<'_> {
     /// as its map fits into memory.
     fn rpo_bytes(&mut self, wal_cap: ByteSize, memory: ByteSize) -> Result<ByteSize, ConfigError> {
         let half = ByteSize(wal_cap.0 / 2).max(limits::MIN_RPO_BYTES);
-        let reason = Source::Default("a quarter of the log or of the memory, whichever is less");
-        let quarter = wal_cap.min(memory).0 / 4;
-        let default = ByteSize(quarter).max(limits::MIN_RPO_BYTES).min(half);
+        let reason = Source::Default("half of the log or a quarter of the memory, the lesser");
+        let default = half.min(ByteSize(memory.0 / 4).max(limits::MIN_RPO_BYTES));
         let found = self.parsed(Key::RpoBytes, || (default, reason))?;
         let why = "half of wal.cap at most, so that uploads start before writes are slowed";
         self.sized(Key::RpoBytes, found, (limits::MIN_RPO_BYTES, half), why)

@@ -3,8 +3,8 @@
 //! What a power cut leaves after each step of an append:
 //! 1. a write is copied into the open buffer and acknowledged: gone, as from a disk's volatile
 //!    cache; no flush has covered it.
-//! 2. the buffer is handed to the disk: any subset of its sectors; recovery takes records up to
-//!    the first one that is not whole.
+//! 2. the buffer is handed to the disk, as may be a few behind it: any subset of their sectors;
+//!    recovery takes records up to the first one that is not whole.
 //! 3. the write has ended: the same, it is not synced.
 //! 4. the sync has ended: all of it. Only now `durable` rises and flushes are answered.
 //!
@@ -21,9 +21,9 @@ use wal::{BLOCK_BYTES, PoolError};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{BATCHES_WAITING, UNSYNCED_AGE, UNSYNCED_BYTES};
+use super::limits::{APPENDS_UNDER_WAY, BATCHES_WAITING, UNSYNCED_AGE, UNSYNCED_BYTES};
 use super::log::Log;
-use super::log_state::{Filled, Handle, State};
+use super::log_state::{Filled, Handle, Stage, State};
 use wal::runtime::Runtime;
 
 /// What the appender does next.
@@ -42,17 +42,17 @@ impl<E: Env> Log<E> {
         let mut aging = false;
         loop {
             let step = self.work.until(|| self.next_step()).await;
-            let done = match step {
-                Step::Append(batch) => self.append(batch).await,
-                Step::Sync => self.sync_files().await,
+            match step {
+                Step::Append(batch) => {
+                    let log = self.clone();
+                    runtime.spawn(async move {
+                        let appended = log.append(&batch).await;
+                        log.ended(appended);
+                    });
+                }
+                Step::Sync => self.ended(self.sync_files().await),
                 Step::End => break,
-            };
-            if let Err(cause) = done {
-                self.shared.poison(cause);
-                self.progress.notify();
-                break;
             }
-            self.progress.notify();
             if !aging && self.state.borrow().unsynced_bytes > 0 {
                 aging = true;
                 let (log, clock) = (self.clone(), runtime.clone());
@@ -61,6 +61,15 @@ impl<E: Env> Log<E> {
                 aging = false;
             }
         }
+    }
+
+    /// An append or a sync has ended: there may be more to do, and somebody may have waited.
+    fn ended(&self, outcome: Result<(), VolumeError>) {
+        if let Err(cause) = outcome {
+            self.shared.poison(cause);
+        }
+        self.work.notify();
+        self.progress.notify();
     }
 
     /// After the longest time that data may stay unsynced, asks for a sync.
@@ -85,33 +94,40 @@ impl<E: Env> Log<E> {
         if covered || state.unsynced_bytes >= UNSYNCED_BYTES {
             return Some(Step::Sync);
         }
+        let under_way = state.filled.iter().filter(|batch| batch.stage == Stage::UnderWay).count();
+        // What is not full grows on while the disk is busy: the busier, the larger the writes.
         if state.filled.is_empty() {
             self.close_batch(&mut state);
         }
-        if let Some(batch) = state.filled.front() {
-            return Some(Step::Append(batch.share()));
+        if under_way < APPENDS_UNDER_WAY
+            && let Some(next) = state.filled.iter_mut().find(|batch| batch.stage == Stage::Waiting)
+        {
+            next.stage = Stage::UnderWay;
+            return Some(Step::Append(next.share()));
         }
-        if !state.closing {
+        if !state.closing || !state.filled.is_empty() {
             return None;
         }
         Some(if state.unsynced.is_empty() { Step::End } else { Step::Sync })
     }
 
-    async fn append(&self, batch: Filled<E>) -> Result<(), VolumeError> {
-        let file = {
-            let mut state = self.state.borrow_mut();
-            if state.unsynced.last() != Some(&batch.file) {
-                state.unsynced.push(batch.file);
-            }
-            state.files[&batch.file].handle()
-        };
+    async fn append(&self, batch: &Filled<E>) -> Result<(), VolumeError> {
+        let file = self.state.borrow().files[&batch.file].handle();
         let at = u64::from(batch.first_block) * BLOCK_BYTES as u64;
         file.file().write_at(at, batch.buf.clone()).await?;
         self.let_go(file);
         let mut state = self.state.borrow_mut();
-        state.filled.pop_front();
-        state.appended = batch.last_lsn;
-        state.unsynced_bytes += u64::from(batch.blocks) * BLOCK_BYTES as u64;
+        let at = |other: &Filled<E>| other.last_lsn == batch.last_lsn;
+        let this = state.filled.iter().position(at).expect("it stays until it is appended");
+        state.filled[this].stage = Stage::Written;
+        // The log is appended as far as it has no gap.
+        while let Some(first) = state.filled.pop_front_if(|first| first.stage == Stage::Written) {
+            if state.unsynced.last() != Some(&first.file) {
+                state.unsynced.push(first.file);
+            }
+            state.appended = first.last_lsn;
+            state.unsynced_bytes += u64::from(first.blocks) * BLOCK_BYTES as u64;
+        }
         self.give_back(&mut state);
         Ok(())
     }
@@ -249,4 +265,4 @@ impl<E: Env> Filled<E> {
     }
 }
 
-const _: () = assert!(BATCHES_WAITING >= 1, "one buffer must be able to be under way");
+const _: () = assert!(BATCHES_WAITING >= APPENDS_UNDER_WAY, "else they are never under way");

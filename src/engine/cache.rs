@@ -1,7 +1,8 @@
 //! The memory cache of one core: 4 KiB blocks of all its volumes in a slab of bounded size.
 //!
-//! A cached block is always the newest version of that block. Nothing lives here alone: every
-//! block has a home in the log or in a chunk, so any slot may be reused at any time.
+//! A cached block is the newest version of that block, or one that was set aside because a cut
+//! wants it that is being sealed. Nothing lives here alone: every block has a home in the log or in
+//! a chunk, so any slot may be reused at any time.
 
 use ahash::AHashMap;
 use wal::{BLOCK_BYTES, ShardBlock};
@@ -16,7 +17,19 @@ pub struct VolumeNo(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
     volume: VolumeNo,
+    /// The version that a cut wants, not the newest one.
+    aside: bool,
     block: ShardBlock,
+}
+
+impl Key {
+    fn newest(volume: VolumeNo, block: ShardBlock) -> Self {
+        Self { volume, aside: false, block }
+    }
+
+    fn aside(volume: VolumeNo, block: ShardBlock) -> Self {
+        Self { volume, aside: true, block }
+    }
 }
 
 /// What a slot holds.
@@ -61,15 +74,39 @@ impl BlockCache {
 
     /// The newest content of a block, if it is here.
     pub fn get(&mut self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
-        let slot = *self.index.get(&Key { volume, block })?;
+        let slot = *self.index.get(&Key::newest(volume, block))?;
         self.slots[slot as usize].referenced = true;
         Some(self.bytes(slot))
     }
 
-    /// Whether a block is here, without touching its place in the order.
+    /// As [`Self::get`], without touching the block's place in the order.
     #[must_use]
-    pub fn contains(&self, volume: VolumeNo, block: ShardBlock) -> bool {
-        self.index.contains_key(&Key { volume, block })
+    pub fn peek(&self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
+        self.index.get(&Key::newest(volume, block)).map(|slot| self.bytes(*slot))
+    }
+
+    /// Keeps the newest version of a block, if it is here, for the cut that is being sealed: it is
+    /// about to be replaced.
+    pub fn set_aside(&mut self, volume: VolumeNo, block: ShardBlock) -> bool {
+        let Some(slot) = self.index.remove(&Key::newest(volume, block)) else { return false };
+        let aside = Key::aside(volume, block);
+        self.slots[slot as usize].key = Some(aside);
+        let before = self.index.insert(aside, slot);
+        assert!(before.is_none(), "a block has one version in a cut");
+        true
+    }
+
+    /// A block that was set aside, if it is still here.
+    #[must_use]
+    pub fn peek_aside(&self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
+        self.index.get(&Key::aside(volume, block)).map(|slot| self.bytes(*slot))
+    }
+
+    /// Forgets a block that was set aside: the cut has it.
+    pub fn drop_aside(&mut self, volume: VolumeNo, block: ShardBlock) {
+        if let Some(slot) = self.index.remove(&Key::aside(volume, block)) {
+            self.release(slot);
+        }
     }
 
     /// Stores the newest content of a block.
@@ -78,7 +115,7 @@ impl BlockCache {
         if self.capacity == 0 {
             return;
         }
-        let key = Key { volume, block };
+        let key = Key::newest(volume, block);
         let slot = match self.index.get(&key) {
             Some(&slot) => slot,
             None => {
@@ -97,14 +134,16 @@ impl BlockCache {
     pub fn forget(&mut self, volume: VolumeNo, start: ShardBlock, count: u64) {
         if count <= self.index.len() as u64 {
             for block in start.0..start.0 + count {
-                if let Some(slot) = self.index.remove(&Key { volume, block: ShardBlock(block) }) {
+                if let Some(slot) = self.index.remove(&Key::newest(volume, ShardBlock(block))) {
                     self.release(slot);
                 }
             }
             return;
         }
-        let inside =
-            |key: &Key| key.volume == volume && key.block >= start && key.block.0 - start.0 < count;
+        let inside = |key: &Key| {
+            let is_in = key.block >= start && key.block.0 - start.0 < count;
+            key.volume == volume && is_in && !key.aside
+        };
         for slot in 0..self.slots.len() as u32 {
             if let Some(key) = self.slots[slot as usize].key.filter(inside) {
                 self.index.remove(&key);
@@ -191,8 +230,8 @@ mod tests {
         cache.put(VOLUME, ShardBlock(3), &content(3)); // clears all marks, takes block 0
         assert!(cache.get(VOLUME, ShardBlock(1)).is_some());
         cache.put(VOLUME, ShardBlock(4), &content(4)); // block 1 was looked at, 2 was not
-        assert!(cache.contains(VOLUME, ShardBlock(1)));
-        assert!(!cache.contains(VOLUME, ShardBlock(2)));
+        assert!(cache.peek(VOLUME, ShardBlock(1)).is_some());
+        assert!(cache.peek(VOLUME, ShardBlock(2)).is_none());
         assert_eq!(cache.blocks(), 3, "never over its capacity");
     }
 
@@ -204,10 +243,24 @@ mod tests {
         }
         cache.put(VolumeNo(8), ShardBlock(5), &content(1));
         cache.forget(VOLUME, ShardBlock(1), 1 << 28);
-        assert!(cache.contains(VOLUME, ShardBlock(0)));
-        assert!(!cache.contains(VOLUME, ShardBlock(5)));
-        assert!(cache.contains(VOLUME, ShardBlock(1 << 30)));
-        assert!(cache.contains(VolumeNo(8), ShardBlock(5)));
+        assert!(cache.peek(VOLUME, ShardBlock(0)).is_some());
+        assert!(cache.peek(VOLUME, ShardBlock(5)).is_none());
+        assert!(cache.peek(VOLUME, ShardBlock(1 << 30)).is_some());
+        assert!(cache.peek(VolumeNo(8), ShardBlock(5)).is_some());
+    }
+
+    #[test]
+    fn what_a_cut_wants_outlives_the_block_that_replaced_it() {
+        let mut cache = BlockCache::new(4);
+        cache.put(VOLUME, ShardBlock(1), &content(1));
+        assert!(cache.set_aside(VOLUME, ShardBlock(1)));
+        assert_eq!(cache.get(VOLUME, ShardBlock(1)), None, "it is not the newest any more");
+        cache.put(VOLUME, ShardBlock(1), &content(2));
+        cache.forget(VOLUME, ShardBlock(0), 8);
+        assert_eq!(cache.peek_aside(VOLUME, ShardBlock(1)), Some(&content(1)[..]));
+        cache.drop_aside(VOLUME, ShardBlock(1));
+        assert_eq!(cache.peek_aside(VOLUME, ShardBlock(1)), None);
+        assert_eq!(cache.blocks(), 0);
     }
 
     #[test]

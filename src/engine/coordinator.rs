@@ -25,10 +25,11 @@ use super::error::VolumeError;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask, Counts, ObjectIds, Sealed, ShardAsk};
+use super::packer::{Packer, Rest};
 use super::peers::Outcome;
-use super::seal::{Packer, Rest, Uploads};
 use super::shared::Shared;
 use super::signal::Signal;
+use super::uploads::Uploads;
 
 /// In charge of one open volume; lives on the volume's home core.
 pub struct Coordinator<E: Env> {

@@ -16,6 +16,7 @@ use super::message::{Answer, Ask};
 use super::peers::{Outcome, Peers};
 use super::registry::Registry;
 use super::shard::Shard;
+use super::uploads::UploadMemory;
 
 /// What one core of the server owns. Lives on that core only.
 pub struct Core<E: Env> {
@@ -33,8 +34,8 @@ pub struct Core<E: Env> {
     pub host: [u8; 16],
     /// Blocks in memory.
     pub cache: RefCell<BlockCache>,
-    /// Memory of objects that were uploaded, for the next ones.
-    pub(super) objects: RefCell<Vec<Vec<u8>>>,
+    /// What may be on its way to the store at a time.
+    pub(super) uploads: UploadMemory,
     /// Open volumes; the one of core 0 counts.
     pub(super) registry: Registry,
     shards: RefCell<AHashMap<VolumeNo, Rc<Shard<E>>>>,
@@ -58,7 +59,7 @@ impl<E: Env> Core<E> {
             peers: Peers::new(mesh, tuning.ring_messages),
             tuning,
             host,
-            objects: RefCell::default(),
+            uploads: UploadMemory::new(tuning.uploads),
             registry: Registry::default(),
             cache: RefCell::new(BlockCache::new(tuning.cache_blocks)),
             shards: RefCell::default(),

@@ -21,9 +21,9 @@ use super::Env;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::message::{Answer, FoldedPages, ShardAsk};
-use super::seal::Uploads;
 use super::sealed::{PAGE_BLOCKS, PageNo, SealedPlace};
 use super::shard::Shard;
+use super::uploads::Uploads;
 
 impl<E: Env> Shard<E> {
     /// Writes every page that the delta changes. The map stays as it is until [`Self::folded`].

@@ -20,14 +20,18 @@ pub const BATCH_MIN_BYTES: usize = 128 << 10;
 pub const ROLL_BLOCKS: u32 = 1 + ENTRY_MAX_BLOCKS;
 
 /// Filled append buffers that may wait for the disk, per shard of a volume.
-pub const BATCHES_WAITING: usize = 4;
+pub const BATCHES_WAITING: usize = 8;
+
+/// Append buffers under way to the disk at a time, per shard of a volume: a core that is busy with
+/// the next writes notices late that one has ended, and meanwhile the disk has the others.
+pub const APPENDS_UNDER_WAY: usize = 3;
 
 /// Bytes that a shard copies before it lets other tasks of its core run. 1 MiB takes about
 /// 150 µs, copies and checksums included: the longest that a small request waits for a large one.
 pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
 
 /// Bytes that sealing and folding handle between two pauses (about 30 µs).
-pub const SEAL_SLICE_BYTES: usize = 128 << 10;
+pub const SEAL_SLICE_BYTES: usize = 256 << 10;
 
 /// Map operations between two pauses (about 100 ns each).
 pub const MAP_SLICE_ENTRIES: usize = 256;
@@ -36,8 +40,12 @@ pub const MAP_SLICE_ENTRIES: usize = 256;
 /// another, so that answers always find room and two cores never wait for each other's ring.
 pub const RING_MESSAGES: usize = 2048;
 
-/// What a write waits for when most of the log is waiting for a cut: enough to let the upload
-/// catch up before the log is full and writers stop altogether.
+/// Bytes of log files that one shard of a volume pre-writes with zeros; the rest of its cap is
+/// only reserved, when a stream of writes needs it.
+pub const WRITTEN_LOG_BYTES: u64 = 64 << 20;
+
+/// What a write waits when all of the log is waiting for a cut, and a part of that when most of it
+/// is: the upload shall catch up before the log is full and writers stop altogether.
 pub const SLOW_WRITE: Duration = Duration::from_millis(1);
 
 /// Longest time that appended data stays unsynced, and most bytes of it per shard. A sync makes
@@ -47,8 +55,8 @@ pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
 /// See [`UNSYNCED_AGE`].
 pub const UNSYNCED_BYTES: u64 = 512 << 20;
 
-/// Objects that a shard uploads at a time: enough to cover the latency of a store.
-pub const UPLOADS_PER_SHARD: usize = 4;
+/// Objects whose memory a core keeps for the next ones.
+pub const OBJECTS_KEPT: usize = 4;
 
 /// First and longest pause between tries of an upload that failed.
 pub const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -109,11 +117,20 @@ pub struct Tuning {
     pub fold_chunks: usize,
     /// Payload blocks of a full chunk.
     pub chunk_blocks: u32,
+    /// Objects that one core builds and uploads at a time, over all its volumes.
+    pub uploads: usize,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
 
 impl Tuning {
+    /// Segment files of one shard that are pre-written.
+    #[must_use]
+    pub fn written_segments(&self) -> usize {
+        let segment = u64::from(self.segment_blocks) * BLOCK_BYTES as u64;
+        (WRITTEN_LOG_BYTES / segment).max(1) as usize
+    }
+
     /// Logged bytes that make a cut due: never more than half of what one shard's log takes, so
     /// that a cut is under way before writers have to wait.
     #[must_use]
@@ -135,6 +152,7 @@ impl Default for Tuning {
             rpo_age: Duration::from_secs(10),
             fold_chunks: 128,
             chunk_blocks: MAX_PAYLOAD_BLOCKS,
+            uploads: 8,
             ring_messages: RING_MESSAGES,
         }
     }

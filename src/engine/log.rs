@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wal::disk::DiskFile;
 use wal::payload_crc;
@@ -13,8 +14,9 @@ use wal::{BLOCK_BYTES, Batch, Epoch, Extent, HoleKind, Lba, LogIdentity, Lsn, Se
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{BATCH_BYTES, BATCH_MIN_BYTES, BATCHES_WAITING, ROLL_BLOCKS, Tuning};
-use super::log_state::{Entry, FileOf, Filled, LogFile, State, Tail};
+use super::limits::Tuning;
+use super::limits::{BATCH_BYTES, BATCH_MIN_BYTES, BATCHES_WAITING, ROLL_BLOCKS, SLOW_WRITE};
+use super::log_state::{Entry, FileOf, Filled, LogFile, Stage, State, Tail};
 use super::place::{FileNo, LogPlace};
 use super::shared::Shared;
 use super::signal::Signal;
@@ -105,8 +107,16 @@ impl<E: Env> Log<E> {
 
     /// Whether writers should go slower: most of the log is waiting for a cut.
     pub fn is_tight(&self) -> bool {
-        let in_use = self.state.borrow().files.len() as u64;
-        in_use * 4 > u64::from(self.tuning.segments) * 3
+        !self.pressure().is_zero()
+    }
+
+    /// How long a write waits that the log would rather not have yet: nothing up to three quarters
+    /// of the cap, then the longer the less is left, so that writers come down to the pace of the
+    /// uploads instead of running into the wall.
+    pub fn pressure(&self) -> Duration {
+        let in_use = self.state.borrow().files.len() as u32;
+        let over = (in_use * 4).saturating_sub(self.tuning.segments * 3);
+        SLOW_WRITE * over / self.tuning.segments.max(1)
     }
 
     /// Waits until a push may succeed.
@@ -214,6 +224,7 @@ impl<E: Env> Log<E> {
             _ => unreachable!("the tail is a file of this opening"),
         }
         state.filled.push_back(Filled {
+            stage: Stage::Waiting,
             file: tail.file,
             first_block: done.first_block,
             blocks: done.blocks,

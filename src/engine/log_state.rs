@@ -17,8 +17,18 @@ pub type FileOf<E> = <<E as Env>::Disk as Disk>::File;
 /// Append buffer of an environment's disk.
 pub type BufOf<E> = <FileOf<E> as DiskFile>::Buf;
 
-/// A filled append buffer: waiting for the disk, or under way to it. Readable throughout.
+/// Where a filled append buffer is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Waiting,
+    UnderWay,
+    /// On the disk, behind buffers that are not.
+    Written,
+}
+
+/// A filled append buffer. Readable until the log counts as appended up to its end.
 pub struct Filled<E: Env> {
+    pub(super) stage: Stage,
     pub(super) file: FileNo,
     pub(super) first_block: u32,
     pub(super) blocks: u32,
@@ -74,7 +84,7 @@ pub(super) struct Tail {
 pub(super) struct State<E: Env> {
     pub(super) tail: Option<Tail>,
     pub(super) open: Option<Batch<BufOf<E>>>,
-    /// Filled, oldest first; the first may be under way.
+    /// Filled, oldest first.
     pub(super) filled: VecDeque<Filled<E>>,
     pub(super) files: BTreeMap<FileNo, LogFile<E>>,
     pub(super) next_file: FileNo,

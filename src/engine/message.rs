@@ -8,8 +8,8 @@ use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
 use super::error::VolumeError;
+use super::packer::Rest;
 use super::recovered::RecoveredShard;
-use super::seal::Rest;
 use super::shared::Shared;
 
 /// Bytes `[at, at + len)` in the address space of one shard.

@@ -56,6 +56,14 @@ impl LogPlace {
         self.blocks
     }
 
+    /// The part that is left without the first `blocks` of this one.
+    #[must_use]
+    pub fn skip(self, blocks: u64) -> Self {
+        let skip = u64::from(self.skip) + blocks;
+        assert!(skip < u64::from(self.blocks), "a part lies within its entry");
+        Self { skip: skip as u8, ..self }
+    }
+
     /// Blocks of the entry before the part meant here.
     #[must_use]
     pub fn skipped(self) -> u8 {
@@ -86,11 +94,7 @@ impl From<HoleKind> for Place {
 impl Piece for Place {
     fn skip(&self, blocks: u64) -> Self {
         match *self {
-            Self::Log(place) => {
-                let skip = u64::from(place.skip) + blocks;
-                assert!(skip < u64::from(place.blocks), "a part lies within its entry");
-                Self::Log(LogPlace { skip: skip as u8, ..place })
-            }
+            Self::Log(place) => Self::Log(place.skip(blocks)),
             Self::Zero => Self::Zero,
             Self::Hole => Self::Hole,
         }

@@ -8,28 +8,20 @@
 //! 4. the frozen map is dropped and segments are given back: only memory changes; a segment is
 //!    overwritten later, and what it held is covered by step 3.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use chunk::ObjectStore;
-use chunk::{
-    ChunkBuilder, ChunkIndex, ChunkInfo, ErrorKind, ExtentMap, MapObjectBuilder, ObjectName,
-};
+use chunk::{ChunkIndex, ExtentMap};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Lba, Lsn, ShardBlock, ShardId, ShardRun};
+use wal::{BLOCK_BYTES, Epoch, HoleKind, Lsn, ShardBlock, ShardRun};
 
 use super::Env;
-use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{MAP_SLICE_ENTRIES, RETRY_FIRST, SEAL_SLICE_BYTES, UPLOADS_PER_SHARD};
-use super::message::{ObjectIds, Sealed};
-use super::place::Place;
+use super::limits::MAP_SLICE_ENTRIES;
+use super::message::Sealed;
+use super::packer::Packer;
+use super::place::{LogPlace, Place};
 use super::shard::Shard;
-use super::shared::Shared;
-use super::signal::Signal;
 
 impl<E: Env> Shard<E> {
     /// Freezes what belongs to the cut, if that has not happened yet, and seals it. May be called
@@ -45,14 +37,7 @@ impl<E: Env> Shard<E> {
             match *place {
                 Place::Zero => self.pack_hole(&mut packer, HoleKind::Zero, run).await?,
                 Place::Hole => self.pack_hole(&mut packer, HoleKind::Discard, run).await?,
-                Place::Log(logged) => {
-                    content.resize(run.count as usize * BLOCK_BYTES, 0);
-                    let found = self.copy_cached(run, &mut content)
-                        || self.fetch_logged(run, logged, &mut content).await?;
-                    assert!(found, "the log keeps a frozen entry until its cut is published");
-                    let lba = self.shared.layout.to_volume(self.id, run.start);
-                    packer.data(lba, &content).await?;
-                }
+                Place::Log(place) => self.pack_data(&mut packer, run, place, &mut content).await?,
             }
         }
         let (chunks, rest) = packer.finish().await?;
@@ -85,21 +70,40 @@ impl<E: Env> Shard<E> {
         (frozen.map.clone(), frozen.position)
     }
 
-    /// Copies a frozen run from the memory cache, if all of it is there and none of it was
-    /// overwritten since.
-    fn copy_cached(&self, run: ShardRun, content: &mut [u8]) -> bool {
-        let maps = self.maps.borrow();
-        if maps.dirty.iter_range(run).any(|(_, newer)| newer.is_some()) {
-            return false;
-        }
-        let mut cache = self.core.cache.borrow_mut();
-        for (block, to) in (run.start.0..).zip(content.chunks_exact_mut(BLOCK_BYTES)) {
-            match cache.get(self.volume, ShardBlock(block)) {
-                Some(cached) => to.copy_from_slice(cached),
-                None => return false,
+    /// Packs blocks from the memory cache, or from the log, which keeps a frozen entry until its
+    /// cut is published.
+    async fn pack_data(
+        &self,
+        packer: &mut Packer<'_, E>,
+        run: ShardRun,
+        place: LogPlace,
+        content: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let mut done = 0;
+        while done < run.count {
+            let room = packer.room_blocks().await?;
+            let start = ShardBlock(run.start.0 + done);
+            let part = ShardRun { start, count: room.min(run.count - done) };
+            if !self.pack_cached(packer, part) {
+                content.resize(part.count as usize * BLOCK_BYTES, 0);
+                let found = self.fetch_logged(part, place.skip(done), content).await?;
+                assert!(found, "the log keeps a frozen entry until its cut is published");
+                packer.data(self.shared.layout.to_volume(self.id, start), content).await?;
             }
+            if let Some(frozen) = &self.maps.borrow().frozen {
+                frozen.packed(self.volume, part, &mut self.core.cache.borrow_mut());
+            }
+            packer.pause_after(part.count as usize * BLOCK_BYTES).await;
+            done += part.count;
         }
-        true
+        Ok(())
+    }
+
+    /// Packs blocks straight from the memory cache, if they are there. False: nothing was packed.
+    fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> bool {
+        let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
+        let Some(blocks) = maps.frozen_content(self.volume, run, &cache) else { return false };
+        packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks)
     }
 
     /// The manifest of the newest cut is durable: its chunks become part of the map, in slices,
@@ -124,6 +128,7 @@ impl<E: Env> Shard<E> {
         let frozen = self.maps.borrow_mut().frozen.take();
         if let Some(frozen) = frozen {
             let still_full = self.log.reclaim(frozen.position);
+            frozen.end(self.volume, &mut self.core.cache.borrow_mut());
             if still_full {
                 self.core.note_dirty(self.volume, true);
             }
@@ -132,210 +137,5 @@ impl<E: Env> Shard<E> {
             self.core.runtime.spawn(self.log.clone().trim());
         }
         self.syncing_bytes.set(0);
-    }
-}
-
-/// Packs extents into chunks and uploads those that are full.
-pub(super) struct Packer<'s, E: Env> {
-    core: &'s Core<E>,
-    shared: &'s Shared,
-    ids: &'s RefCell<ObjectIds>,
-    cut: Epoch,
-    builder: Option<ChunkBuilder>,
-    uploads: Uploads<E>,
-    chunks: Vec<ChunkIndex>,
-    /// Bytes handled since the last pause.
-    slice: usize,
-}
-
-impl<'s, E: Env> Packer<'s, E> {
-    pub(super) fn new(
-        core: &'s Rc<Core<E>>,
-        shared: &'s Arc<Shared>,
-        ids: &'s RefCell<ObjectIds>,
-        cut: Epoch,
-    ) -> Self {
-        let uploads = Uploads::new(core.clone(), shared.clone());
-        Self { core, shared, ids, cut, builder: None, uploads, chunks: Vec::new(), slice: 0 }
-    }
-
-    fn builder(&mut self) -> &mut ChunkBuilder {
-        let (volume, layout, epoch) = (self.shared.volume, self.shared.layout, self.cut);
-        let (ids, core) = (self.ids, self.core);
-        self.builder.get_or_insert_with(|| {
-            let info = ChunkInfo { volume, id: ids.borrow_mut().draw(), layout, epoch };
-            ChunkBuilder::reusing(core.objects.borrow_mut().pop().unwrap_or_default(), info)
-        })
-    }
-
-    pub(super) async fn data(&mut self, lba: Lba, content: &[u8]) -> Result<(), VolumeError> {
-        let (mut lba, mut rest) = (lba, content);
-        while !rest.is_empty() {
-            let room = self.core.tuning.chunk_blocks - self.builder().payload_blocks();
-            let most = rest.len().min(room as usize * BLOCK_BYTES);
-            let taken = self.builder().push_data(lba, &rest[..most]);
-            rest = &rest[taken * BLOCK_BYTES..];
-            lba = Lba(lba.0 + taken as u64);
-            if !rest.is_empty() {
-                self.next_chunk().await?;
-            }
-        }
-        self.pause_after(content.len()).await;
-        Ok(())
-    }
-
-    pub(super) async fn hole(
-        &mut self,
-        hole: HoleKind,
-        extent: Extent,
-        filter: Option<ShardId>,
-    ) -> Result<(), VolumeError> {
-        while !self.builder().push_hole(hole, extent, filter) {
-            self.next_chunk().await?;
-        }
-        self.pause_after(BLOCK_BYTES).await;
-        Ok(())
-    }
-
-    async fn pause_after(&mut self, bytes: usize) {
-        self.slice += bytes;
-        if self.slice >= SEAL_SLICE_BYTES {
-            self.slice = 0;
-            self.core.runtime.pause().await;
-        }
-    }
-
-    async fn next_chunk(&mut self) -> Result<(), VolumeError> {
-        let Some(builder) = self.builder.take() else { return Ok(()) };
-        let (object, index) = builder.finish();
-        let name = index.info().id.chunk_name(self.shared.volume);
-        self.chunks.push(index);
-        self.uploads.start(name, object).await
-    }
-
-    /// Waits for the uploads. What is less than half a chunk is handed on, to be packed together
-    /// with that of other shards.
-    async fn finish(mut self) -> Result<(Vec<ChunkIndex>, Option<Rest>), VolumeError> {
-        let half = self.core.tuning.chunk_blocks / 2;
-        let small = self.builder.take_if(|builder| builder.payload_blocks() < half);
-        let rest = small.map(|builder| {
-            let (object, index) = builder.finish();
-            Rest { object, index }
-        });
-        Ok((self.finish_all().await?, rest))
-    }
-
-    /// Uploads what is left, full or not, and waits until everything is durable.
-    pub(super) async fn finish_all(mut self) -> Result<Vec<ChunkIndex>, VolumeError> {
-        self.next_chunk().await?;
-        self.uploads.finish().await?;
-        Ok(self.chunks)
-    }
-}
-
-/// A chunk that is not uploaded yet.
-pub struct Rest {
-    /// The whole object.
-    pub object: Vec<u8>,
-    /// What is in it.
-    pub index: ChunkIndex,
-}
-
-/// Puts of immutable objects, a bounded number at a time, each tried until it succeeds.
-pub(super) struct Uploads<E: Env> {
-    core: Rc<Core<E>>,
-    shared: Arc<Shared>,
-    progress: Rc<Progress>,
-}
-
-#[derive(Default)]
-struct Progress {
-    under_way: Cell<usize>,
-    failed: RefCell<Option<VolumeError>>,
-    changed: Signal,
-}
-
-impl<E: Env> Uploads<E> {
-    pub(super) fn new(core: Rc<Core<E>>, shared: Arc<Shared>) -> Self {
-        Self { core, shared, progress: Rc::default() }
-    }
-
-    /// Starts a put; waits while too many are under way.
-    pub(super) async fn start(
-        &self,
-        name: ObjectName,
-        object: impl Into<Bytes>,
-    ) -> Result<(), VolumeError> {
-        let object = object.into();
-        self.wait(UPLOADS_PER_SHARD - 1).await?;
-        let progress = self.progress.clone();
-        progress.under_way.set(progress.under_way.get() + 1);
-        let (core, shared) = (self.core.clone(), self.shared.clone());
-        self.core.runtime.spawn(async move {
-            if let Err(cause) = put(&core, &shared, &name, object).await {
-                progress.failed.replace(Some(cause));
-            }
-            progress.under_way.set(progress.under_way.get() - 1);
-            progress.changed.notify();
-        });
-        Ok(())
-    }
-
-    /// Starts the put of a map object, unless it is empty.
-    pub(super) async fn start_map(&self, builder: MapObjectBuilder) -> Result<(), VolumeError> {
-        if builder.is_empty() {
-            return Ok(());
-        }
-        let name = builder.id().map_name(self.shared.volume);
-        self.start(name, builder.finish()).await
-    }
-
-    /// Waits until all are durable.
-    pub(super) async fn finish(&self) -> Result<(), VolumeError> {
-        self.wait(0).await
-    }
-
-    async fn wait(&self, most: usize) -> Result<(), VolumeError> {
-        let progress = &self.progress;
-        let ended = || {
-            let failed = progress.failed.borrow().clone();
-            match failed {
-                Some(cause) => Some(Err(cause)),
-                None => (progress.under_way.get() <= most).then_some(Ok(())),
-            }
-        };
-        progress.changed.until(ended).await
-    }
-}
-
-/// Puts one object under a name that is never used again, until that succeeds or the volume stops.
-async fn put<E: Env>(
-    core: &Core<E>,
-    shared: &Shared,
-    name: &ObjectName,
-    object: Bytes,
-) -> Result<(), VolumeError> {
-    let mut pause = RETRY_FIRST;
-    loop {
-        shared.alive()?;
-        match core.store.put(name, object.clone()).await {
-            Ok(()) => {
-                keep_memory(core, object);
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error.into()),
-            Err(_) => core.runtime.sleep(pause).await,
-        }
-        pause = super::read::longer(pause);
-    }
-}
-
-/// Keeps the memory of an object that the store has, if nobody else holds it.
-fn keep_memory<E: Env>(core: &Core<E>, object: Bytes) {
-    let mut kept = core.objects.borrow_mut();
-    if kept.len() < UPLOADS_PER_SHARD / 2
-        && let Ok(memory) = object.try_into_mut()
-    {
-        kept.push(memory.into());
     }
 }

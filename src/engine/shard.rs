@@ -17,7 +17,8 @@ use super::Env;
 use super::cache::VolumeNo;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{COPY_QUANTUM_BYTES, SLOW_WRITE};
+use super::frozen::Frozen;
+use super::limits::COPY_QUANTUM_BYTES;
 use super::log::{Log, NoRoom};
 use super::message::{Answer, Counts, ObjectIds, OpenShard, ShardAsk};
 use super::peers::Outcome;
@@ -35,14 +36,6 @@ pub(super) struct Maps {
     pub(super) frozen: Option<Frozen>,
     /// What manifests cover.
     pub(super) sealed: SealedMap,
-}
-
-/// The dirty part of a shard as it was at a cut.
-pub(super) struct Frozen {
-    /// Where its blocks are.
-    pub(super) map: Rc<ExtentMap<Place>>,
-    /// Newest record of the cut.
-    pub(super) position: wal::Lsn,
 }
 
 /// One shard of an open volume. Lives on the core of the same number.
@@ -78,6 +71,7 @@ impl<E: Env> Shard<E> {
             dir: super::recovered::log_directory(shared.volume),
             segment_blocks: core.tuning.segment_blocks,
             max_segments: core.tuning.segments as usize,
+            written_segments: core.tuning.written_segments(),
             shard: id,
             shards: shared.layout.shards(),
         };
@@ -204,8 +198,9 @@ impl<E: Env> Shard<E> {
                 most
             };
             (at, rest) = (at + taken as u64, &rest[taken..]);
-            if self.log.is_tight() {
-                self.core.runtime.sleep(SLOW_WRITE).await;
+            let pressure = self.log.pressure();
+            if !pressure.is_zero() {
+                self.core.runtime.sleep(pressure).await;
             } else if !rest.is_empty() && taken == COPY_QUANTUM_BYTES {
                 self.core.runtime.pause().await;
             }
@@ -240,6 +235,7 @@ impl<E: Env> Shard<E> {
             let lba = self.shared.layout.to_volume(self.id, first);
             let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
             let run = ShardRun { start: first, count: (entry.len() / BLOCK_BYTES) as u64 };
+            maps.set_aside(self.volume, run, &mut cache);
             maps.dirty.insert(run, Place::Log(place));
             for (block, content) in (first.0..).zip(entry.chunks_exact(BLOCK_BYTES)) {
                 cache.put(self.volume, ShardBlock(block), content);
@@ -319,7 +315,7 @@ impl<E: Env> Shard<E> {
         assert!(maps.frozen.is_none(), "one cut at a time");
         let map = Rc::new(maps.dirty.take());
         self.syncing_bytes.set(map.blocks() * BLOCK_BYTES as u64);
-        maps.frozen = Some(Frozen { map, position: self.log.last_lsn() });
+        maps.frozen = Some(Frozen::new(map, self.log.last_lsn()));
         maps.epoch = epoch;
     }
 

@@ -136,16 +136,15 @@ impl<E: Env> Volume<E> {
         }
     }
 
-    /// Writes, if this core owns all of the blocks and has room; otherwise nothing or a part was
-    /// written, and [`Self::write`] does it all.
-    pub fn write_now(&self, offset: u64, data: &[u8]) -> Option<Result<(), VolumeError>> {
-        let start = self.own_blocks(offset, data.len())?;
-        if self.own.is_tight() {
-            return None;
-        }
-        match self.own.try_write(start, data) {
-            Ok(done) => (done == data.len()).then_some(Ok(())),
-            Err(stopped) => Some(Err(stopped)),
+    /// Writes as much of `data` from its start on as needs no waiting: nothing if another core owns
+    /// any of it. Returns the bytes written; [`Self::write`] does the rest.
+    ///
+    /// # Errors
+    /// The volume is stopped.
+    pub fn write_now(&self, offset: u64, data: &[u8]) -> Result<usize, VolumeError> {
+        match self.own_blocks(offset, data.len()) {
+            Some(start) if !self.own.is_tight() => self.own.try_write(start, data),
+            _ => Ok(0),
         }
     }
 

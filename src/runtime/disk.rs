@@ -57,25 +57,27 @@ impl GlommioDisk {
         let dma = opened.map_err(|error| failed(action, path)(plain(error)))?;
         Ok(GlommioFile { open: Rc::new(Open { dma, path: path.into() }) })
     }
-}
 
-impl Disk for GlommioDisk {
-    type File = GlommioFile;
-
-    /// Steps, with what a power cut after each leaves behind:
+    /// Makes a file that `fill` gives its length. Steps, with what a power cut after each leaves behind:
     ///
     /// 1. Missing directories are made and synced: empty directories.
     /// 2. The file is opened under its name: nothing, or an empty file.
-    /// 3. Zeros are written to its end and synced: a file of any length, zeros or garbage in it.
+    /// 3. Its zeros are written, or reserved, and synced: a file of any length, zeros or garbage
+    ///    in it.
     /// 4. Its directory is synced: the whole file.
-    async fn create(&self, path: &str, bytes: u64) -> Result<GlommioFile, DiskError> {
+    async fn make(
+        &self,
+        path: &str,
+        bytes: u64,
+        fill: impl AsyncFnOnce(&GlommioFile) -> Result<(), DiskError>,
+    ) -> Result<GlommioFile, DiskError> {
         assert!(bytes > 0 && whole_blocks(bytes), "a file of {bytes} bytes");
         let full = self.resolve(path);
         let dir = full.parent().expect("a path below the data directory").to_owned();
         let (root, made) = (self.root.to_path_buf(), dir.clone());
         off_core(move || make_directories(&root, &made)).await.map_err(failed("create", path))?;
         let file = self.open_with(OpenOptions::new().create_new(true), "create", path).await?;
-        let filled = match file.fill_with_zeros(bytes).await {
+        let filled = match fill(&file).await {
             Ok(()) => off_core(move || sync_directory(&dir)).await.map_err(failed("create", path)),
             Err(error) => Err(error),
         };
@@ -86,6 +88,18 @@ impl Disk for GlommioDisk {
             return Err(error);
         }
         Ok(file)
+    }
+}
+
+impl Disk for GlommioDisk {
+    type File = GlommioFile;
+
+    async fn create(&self, path: &str, bytes: u64) -> Result<GlommioFile, DiskError> {
+        self.make(path, bytes, async |file| file.fill_with_zeros(bytes).await).await
+    }
+
+    async fn reserve(&self, path: &str, bytes: u64) -> Result<GlommioFile, DiskError> {
+        self.make(path, bytes, async |file| file.reserve(bytes).await).await
     }
 
     async fn open(&self, path: &str) -> Result<GlommioFile, DiskError> {
@@ -144,6 +158,12 @@ impl GlommioFile {
                 at += left;
             }
         }
+        self.sync().await
+    }
+
+    async fn reserve(&self, bytes: u64) -> Result<(), DiskError> {
+        let reserved = self.open.dma.pre_allocate(bytes, false).await.map_err(plain);
+        reserved.map_err(self.failed("reserve"))?;
         self.sync().await
     }
 

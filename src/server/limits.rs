@@ -40,6 +40,12 @@ pub const CONNECTION_RESERVE: usize = 256 << 10;
 /// Least payload memory of one core: one of the largest requests.
 pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
 
+/// Objects that a core builds and uploads at a time, however little memory there is: one is built
+/// while one is uploaded ...
+pub const MIN_UPLOADS: usize = 2;
+/// ... and however much: as many parallel requests use up what one client gets of a store.
+pub const MAX_UPLOADS: usize = 16;
+
 /// Buffers for large payloads that a core keeps for the next request.
 pub const KEPT_PAYLOAD: usize = 8 << 20;
 

@@ -1,13 +1,14 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine; the rest is for append buffers, maps, chunks being sealed, and the
-//! buffers of connections. Where an eighth is too little for one request of the largest size on
+//! between sockets and engine, and a sixteenth to chunks on their way to the store; the rest is for
+//! append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
 //! each core, the cache gives the rest, down to a sixteenth of the whole.
 
+use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
 
-use super::limits::MIN_CORE_PAYLOAD;
+use super::limits::{MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS};
 use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
 use crate::engine::limits::Tuning;
@@ -21,6 +22,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let cache = (memory / 4 + memory / 8).saturating_sub(payload).max(memory / 16);
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
+    let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
         cache_blocks: clamp(cache),
@@ -28,6 +30,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         segments: clamp(segments),
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
+        uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
     }
 }

@@ -129,16 +129,13 @@ fn write<S: ByteStream>(
     granted: &mut Option<Permit>,
 ) -> Option<Pause> {
     match connection.volume.write_now(range.offset, payload) {
-        Some(Ok(())) if fua => {
-            sync_then_finish(connection, tag, range.length);
+        Ok(written) if written < payload.len() => {}
+        outcome => {
+            written_now(connection, tag, range.length, fua, outcome);
             return None;
         }
-        Some(outcome) => {
-            connection.finish(tag, range.length, outcome);
-            return None;
-        }
-        None => {}
     }
+    // Short enough to be one entry of the log: nothing of it was written.
     let permit = match permit(connection, payload.len(), granted) {
         Ok(permit) => permit,
         Err(pause) => return Some(pause),
@@ -153,6 +150,20 @@ fn write<S: ByteStream>(
         task.finish(tag, range.length, outcome);
     });
     None
+}
+
+/// Answers a write of which nothing is left to be done but to make it durable, if it asks for that.
+pub(super) fn written_now<S: ByteStream>(
+    connection: &Rc<Connection<S>>,
+    tag: Tag,
+    length: u64,
+    fua: bool,
+    outcome: Result<usize, VolumeError>,
+) {
+    match outcome {
+        Ok(_) if fua => sync_then_finish(connection, tag, length),
+        outcome => connection.finish(tag, length, outcome.map(drop)),
+    }
 }
 
 fn punch<S: ByteStream>(

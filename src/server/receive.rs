@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::input::Input;
 use super::limits::INLINE_PAYLOAD;
 use super::line::Arrival;
-use super::perform::perform;
+use super::perform::{perform, written_now};
 use crate::engine::limits::COPY_QUANTUM_BYTES;
 use crate::runtime::{ByteStream, GlommioRuntime};
 
@@ -200,23 +200,21 @@ async fn long_write<S: ByteStream>(
         Some(Arrival::Stopping) => return Ok(false),
         Some(_) => return Err(ReceiveError::Cut),
     }
-    let now = match len <= COPY_QUANTUM_BYTES {
-        true => connection.volume.write_now(range.offset, &memory[..len]),
-        false => None,
-    };
-    if let Some(outcome) = now {
-        local.buffers.give_back(memory);
-        drop(permit);
-        match outcome {
-            Ok(()) if fua => sync_then_finish(connection, tag, range.length),
-            outcome => connection.finish(tag, range.length, outcome),
+    let most = len.min(COPY_QUANTUM_BYTES);
+    let written = match connection.volume.write_now(range.offset, &memory[..most]) {
+        Ok(written) if written < len => written,
+        outcome => {
+            local.buffers.give_back(memory);
+            drop(permit);
+            written_now(connection, tag, range.length, fua, outcome);
+            return Ok(true);
         }
-        return Ok(true);
-    }
+    };
     let task = connection.clone();
     connection.start(async move {
         let memory = Bytes::from(memory);
-        let mut outcome = task.volume.write(range.offset, memory.slice(..len)).await;
+        let (from, rest) = (range.offset + written as u64, memory.slice(written..len));
+        let mut outcome = task.volume.write(from, rest).await;
         if memory.is_unique() {
             task.local.buffers.give_back(memory.into());
         }

@@ -53,6 +53,7 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         segment_blocks: wanted.segment_blocks as u32,
         segments: wanted.wal_segments as u32,
         idle_segments: 0,
+        uploads: 2,
         rpo_bytes: wanted.cut_blocks * wal::BLOCK_BYTES as u64,
         rpo_age: wanted.cut_every,
         fold_chunks: wanted.fold_after as usize,
@@ -111,9 +112,10 @@ impl Subject for Engine {
     }
 
     async fn write(handle: &Handle, offset: u64, bytes: Vec<u8>, fua: bool) -> Result<(), OpError> {
-        match handle.volume.write_now(offset, &bytes) {
-            Some(written) => written?,
-            None => handle.volume.write(offset, Bytes::from(bytes)).await?,
+        let now = handle.volume.write_now(offset, &bytes)?;
+        if now < bytes.len() {
+            let rest = Bytes::from(bytes).slice(now..);
+            handle.volume.write(offset + now as u64, rest).await?;
         }
         if fua {
             handle.volume.flush().await?;

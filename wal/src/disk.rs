@@ -48,12 +48,22 @@ pub trait Disk: Clone + 'static {
     /// An open file.
     type File: DiskFile;
 
-    /// Makes a file of `bytes` zero bytes, really written (not only reserved), missing
-    /// directories included; it and its directory are synced when this returns.
+    /// Makes a file of `bytes` zero bytes, really written: later writes and their syncs change no
+    /// metadata of the file system. Missing directories are made; the file and its directory are
+    /// synced when this returns.
     ///
     /// # Errors
     /// If it exists, or the disk is full: then no file is left behind.
     async fn create(&self, path: &str, bytes: u64) -> Result<Self::File, DiskError>;
+
+    /// As [`Self::create`], but the space is only reserved where that is another thing: made at
+    /// once, but the first sync after a write to a block has metadata to write as well.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    async fn reserve(&self, path: &str, bytes: u64) -> Result<Self::File, DiskError> {
+        self.create(path, bytes).await
+    }
 
     /// Opens an existing file for reading and writing.
     async fn open(&self, path: &str) -> Result<Self::File, DiskError>;

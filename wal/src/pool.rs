@@ -1,10 +1,12 @@
-//! Segment files: made once, pre-written with zeros, and used again when what they held is
-//! reclaimed.
+//! Segment files: made once, and used again when what they held is reclaimed.
+//!
+//! The first few are pre-written with zeros: that is what flushes want, whose sync is then one
+//! device flush. More are needed by a stream of writes that outruns the uploads; those only get
+//! their space reserved, as writing all of it twice would halve the stream.
 //!
 //! The life of a file, and what a power cut right after each step leaves:
-//! 1. `create`: zeros are written and synced, then the directory. Before: no file, or one with no
-//!    record in it, which recovery passes over. After: the same, and later appends change no
-//!    metadata of the file system, so that their sync is one device flush.
+//! 1. `create`: zeros are written, or promised by the file system, and synced, then the directory.
+//!    Before: no file, or one with no record in it, which recovery passes over. After: the same.
 //! 2. Appends and syncs, by the shard. Unsynced blocks are old or new each; recovery drops them
 //!    from the first record that is not whole.
 //! 3. A manifest that covers every record in the file is published. Its records are covered from
@@ -67,6 +69,8 @@ pub struct PoolConfig {
     pub segment_blocks: u32,
     /// Most files that it may have, adopted ones included.
     pub max_segments: usize,
+    /// So many files are pre-written; those that are made while it has as many are reserved.
+    pub written_segments: usize,
     /// The shard that writes to its files...
     pub shard: ShardId,
     /// ...out of so many that share the directory: shard `s` takes the numbers that leave `s` when
@@ -233,18 +237,24 @@ impl<D: Disk> SegmentPool<D> {
     /// the limit.
     async fn create(&self) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
         let bytes = u64::from(self.config.segment_blocks) * BLOCK_BYTES as u64;
-        let name = {
+        let (path, name, written) = {
             let mut state = self.state.borrow_mut();
             if state.usage.files >= self.config.max_segments {
                 return Err(PoolError::Full { max: self.config.max_segments });
             }
+            let written = state.usage.files < self.config.written_segments;
             let number = state.next_number;
             state.next_number += u64::from(self.config.shards);
             state.usage.files += 1;
             state.usage.bytes += bytes;
-            format!("{number:08}{FILE_SUFFIX}")
+            let name = format!("{number:08}{FILE_SUFFIX}");
+            (self.path(&name), name, written)
         };
-        match self.disk.create(&self.path(&name), bytes).await {
+        let made = match written {
+            true => self.disk.create(&path, bytes).await,
+            false => self.disk.reserve(&path, bytes).await,
+        };
+        match made {
             Ok(file) => Ok(Rc::new(SegmentFile { file, name, blocks: self.config.segment_blocks })),
             Err(error) => {
                 let mut state = self.state.borrow_mut();

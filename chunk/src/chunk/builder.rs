@@ -78,18 +78,31 @@ impl ChunkBuilder {
     #[must_use]
     pub fn push_data(&mut self, lba: Lba, bytes: &[u8]) -> usize {
         assert!(bytes.len().is_multiple_of(BLOCK_BYTES), "data comes in whole blocks");
+        self.push_blocks(lba, bytes.chunks_exact(BLOCK_BYTES))
+    }
+
+    /// As [`Self::push_data`], for blocks that lie apart in memory.
+    ///
+    /// # Panics
+    /// If one of them is not a whole block.
+    #[must_use]
+    pub fn push_blocks<'b>(
+        &mut self,
+        lba: Lba,
+        blocks: impl ExactSizeIterator<Item = &'b [u8]>,
+    ) -> usize {
         let first = PayloadBlock(self.payload_blocks());
         let room = (MAX_PAYLOAD_BLOCKS - first.0) as usize;
-        let taken = room.min(bytes.len() / BLOCK_BYTES);
+        let taken = room.min(blocks.len());
         let Some(extent) = Extent::new(lba, taken as u64) else { return 0 };
         if !self.push(Entry { extent, content: Content::Data(first), filter: None }) {
             return 0;
         }
-        let bytes = &bytes[..taken * BLOCK_BYTES];
-        for (n, block) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
-            self.crcs.push(block_crc(Lba(lba.0 + n as u64), block));
+        for (lba, block) in (lba.0..).map(Lba).zip(blocks.take(taken)) {
+            assert_eq!(block.len(), BLOCK_BYTES, "data comes in whole blocks");
+            self.crcs.push(block_crc(lba, block));
+            self.body.extend_from_slice(block);
         }
-        self.body.extend_from_slice(bytes);
         taken
     }
 

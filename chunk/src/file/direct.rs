@@ -46,10 +46,18 @@ pub(super) fn write_new(path: &Path, body: &[u8]) -> io::Result<()> {
 
 /// Writes whole pages, the last one filled up with zeros, then cuts the file to its length.
 fn write_direct(mut file: &File, body: &[u8]) -> io::Result<()> {
+    // Large objects mostly are aligned, as allocators give out large memory in whole pages.
+    let aligned = match body.as_ptr().align_offset(ALIGN) {
+        0 => body.len() / ALIGN * ALIGN,
+        _ => 0,
+    };
+    for piece in body[..aligned].chunks(PIECE_BYTES) {
+        file.write_all(piece)?;
+    }
     ALIGNED.with_borrow_mut(|memory| {
         memory.resize(PIECE_BYTES + ALIGN, 0);
         let start = memory.as_ptr().align_offset(ALIGN);
-        for piece in body.chunks(PIECE_BYTES) {
+        for piece in body[aligned..].chunks(PIECE_BYTES) {
             let bytes = piece.len().next_multiple_of(ALIGN);
             let aligned = &mut memory[start..start + bytes];
             aligned[..piece.len()].copy_from_slice(piece);

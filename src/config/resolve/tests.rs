@@ -55,8 +55,8 @@ fn defaults_come_from_the_machine() {
     assert!(settings.data_dir.is_absolute() && settings.data_dir.ends_with("krait-data"));
     assert_eq!(settings.store, StoreUrl::File(settings.data_dir.join("store")));
     assert_eq!(settings.listen, [Listen::Unix(settings.data_dir.join("nbd.sock"))]);
-    let quarter_of_the_log = ByteSize::mib(512);
-    assert_eq!(settings.rpo, Rpo { age: Duration::from_secs(10), bytes: quarter_of_the_log });
+    let half_of_the_log = ByteSize::gib(1);
+    assert_eq!(settings.rpo, Rpo { age: Duration::from_secs(10), bytes: half_of_the_log });
     assert_eq!(settings.wal_segment, ByteSize::mib(4), "two for each of six cores: under 64 MiB");
 }
 

@@ -17,6 +17,7 @@ fn config(max_segments: usize) -> PoolConfig {
         dir: "wal/0".into(),
         segment_blocks: 4,
         max_segments,
+        written_segments: max_segments,
         shard: ShardId(0),
         shards: 1,
     }
