@@ -36,6 +36,7 @@ mod outbox;
 mod perform;
 mod ready;
 mod receive;
+mod spin;
 mod store;
 mod turn;
 mod volumes;

@@ -24,6 +24,12 @@ pub trait ByteStream: 'static {
     /// The connection is broken.
     async fn read_some(&self, into: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads what is there, if there is something: `None` means that one would have to wait.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn try_read(&self, into: &mut [u8]) -> io::Result<Option<usize>>;
+
     /// Writes all slices in order, in as few system calls as possible. The slices are used up.
     ///
     /// # Errors
@@ -113,6 +119,28 @@ impl ByteStream for Stream {
                     return result;
                 }
             }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "glommio gives only the raw descriptor of a stream")]
+    fn try_read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let _turn = Turn::take(&self.reading);
+        let socket = self.socket.borrow();
+        // SAFETY: the socket is open as long as `self.socket` lives, which is borrowed above; `into`
+        // is as long as it says and is written to by this call only.
+        let read = unsafe {
+            libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT)
+        };
+        match usize::try_from(read) {
+            Ok(read) => {
+                touch();
+                Ok(Some(read))
+            }
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+                error => Err(error),
+            },
         }
     }
 

@@ -125,12 +125,14 @@ impl<S: ByteStream> Connection<S> {
     /// Makes a request a task; `work` leaves its reply in the outbox.
     pub(super) fn start(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.local.slice.spin.task_began();
         let connection = self.clone();
         GlommioRuntime.spawn(async move {
             let beat = InFlight::new();
             work.await;
             drop(beat);
             connection.in_flight.set(connection.in_flight.get() - 1);
+            connection.local.slice.spin.task_ended();
             connection.outgoing.notify();
             connection.changed.notify();
         });
@@ -155,6 +157,7 @@ impl<S: ByteStream> Connection<S> {
         if self.outbox.bytes() == 0 || self.sending.replace(true) {
             return;
         }
+        self.local.slice.spin.task_began();
         while let Some(batch) = self.outbox.take() {
             for mut group in batch.groups() {
                 if let Err(error) = self.line.write(&mut group).await {
@@ -164,6 +167,7 @@ impl<S: ByteStream> Connection<S> {
             }
             self.outbox.recycle(batch, |memory| self.local.buffers.give_back(memory));
         }
+        self.local.slice.spin.task_ended();
         self.sending.set(false);
         self.changed.notify();
     }

@@ -69,6 +69,16 @@ pub const WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// Longest time that a core works without looking for completions and wakes of other threads.
 pub const BUSY_SLICE: Duration = Duration::from_micros(300);
 
+/// How long a core looks at the socket of a client before it waits: as long as most clients take
+/// to send the next request, and no longer than other tasks of the core may be held up.
+pub const SPIN_SPAN: Duration = Duration::from_micros(30);
+
+/// A wait shorter than this, waking included, is one that a look would have saved.
+pub const SPIN_SHORT_WAIT: Duration = Duration::from_micros(90);
+
+/// Most waits without a look after looks in vain.
+pub const SPIN_SKIPS_MAX: u32 = 1024;
+
 /// How often an address that is in use is tried ...
 pub const BIND_TRIES: u32 = 40;
 /// ... and the pause between two tries.

@@ -73,7 +73,7 @@ impl<S: ByteStream> Line<S> {
         slice: &BusySlice,
     ) -> io::Result<Arrival> {
         self.reading_since.set(Some(GlommioRuntime.now()));
-        let arrival = self.read(into, slice).await;
+        let arrival = self.read_on(into, slice, true).await;
         self.reading_since.set(None);
         arrival
     }
@@ -81,6 +81,23 @@ impl<S: ByteStream> Line<S> {
     /// Reads what is there and waits for that, but not when the server stops. Lets other tasks of
     /// the core have their turn if that is due.
     pub(super) async fn read(&self, into: &mut [u8], slice: &BusySlice) -> io::Result<Arrival> {
+        self.read_on(into, slice, false).await
+    }
+
+    /// `midway`: the client has begun to send something.
+    async fn read_on(
+        &self,
+        into: &mut [u8],
+        slice: &BusySlice,
+        midway: bool,
+    ) -> io::Result<Arrival> {
+        let start = GlommioRuntime.now();
+        // When the slice is over, waiting is what lets the core look for news.
+        if !slice.is_over(start)
+            && let Some(arrival) = self.look(into, slice, midway)?
+        {
+            return Ok(arrival);
+        }
         let mut waited = false;
         let mut read = pin!(self.stream.read_some(into));
         let arrival = poll_fn(|cx| {
@@ -100,11 +117,43 @@ impl<S: ByteStream> Line<S> {
         })
         .await;
         if waited {
+            slice.spin.waited(GlommioRuntime.now() - start);
             slice.restart(&GlommioRuntime);
         } else {
             slice.yield_if_over(&GlommioRuntime).await;
         }
         arrival
+    }
+
+    /// Looks at the socket for a moment.
+    fn look(
+        &self,
+        into: &mut [u8],
+        slice: &BusySlice,
+        midway: bool,
+    ) -> io::Result<Option<Arrival>> {
+        if self.stopping.get() {
+            return Ok(Some(Arrival::Stopping));
+        }
+        let span = slice.spin.span(std::ptr::from_ref(self).addr(), midway);
+        if span.is_zero() {
+            return Ok(None);
+        }
+        let start = GlommioRuntime.now();
+        loop {
+            match self.stream.try_read(into)? {
+                Some(0) => return Ok(Some(Arrival::End)),
+                Some(bytes) => {
+                    slice.spin.hit();
+                    return Ok(Some(Arrival::Bytes(bytes)));
+                }
+                None if GlommioRuntime.now() - start >= span => {
+                    slice.spin.missed();
+                    return Ok(None);
+                }
+                None => std::hint::spin_loop(),
+            }
+        }
     }
 
     /// Fills `into`; returns what came instead, if anything did.
@@ -119,7 +168,7 @@ impl<S: ByteStream> Line<S> {
             if filled == into.len() {
                 break Ok(None);
             }
-            match self.read(&mut into[filled..], slice).await {
+            match self.read_on(&mut into[filled..], slice, true).await {
                 Ok(Arrival::Bytes(bytes)) => filled += bytes,
                 Ok(end @ (Arrival::End | Arrival::Stopping)) => break Ok(Some(end)),
                 Err(error) => break Err(error),

@@ -10,11 +10,14 @@ use std::time::Duration;
 use wal::runtime::Runtime;
 
 use super::limits::BUSY_SLICE;
+use super::spin::Spin;
 
 /// How long the core has been at work since it last looked for news.
 #[derive(Default)]
 pub(super) struct BusySlice {
     since: Cell<Duration>,
+    /// Whether to look again before waiting.
+    pub(super) spin: Spin,
 }
 
 impl BusySlice {
@@ -23,9 +26,14 @@ impl BusySlice {
         self.since.set(runtime.now());
     }
 
+    /// Whether the core should look for news now.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        now - self.since.get() > BUSY_SLICE
+    }
+
     /// Called by a task that could go on at once: lets the core look for news if the slice is over.
     pub(super) async fn yield_if_over(&self, runtime: &impl Runtime) {
-        if runtime.now() - self.since.get() > BUSY_SLICE {
+        if self.is_over(runtime.now()) {
             runtime.pause().await;
             self.restart(runtime);
         }
