@@ -139,8 +139,12 @@ impl<E: Env> Coordinator<E> {
             if self.shared.alive().is_err() {
                 break;
             }
+            let resumes = self.unfinished.get().is_some();
             let asked = self.asked.get();
             match self.cut().await {
+                // It ended where it first began: what was written or asked for since, or is to
+                // be the last word, takes another one.
+                Ok(()) if resumes => self.urgent.set(true),
                 Ok(()) => {
                     pause = RETRY_FIRST;
                     self.drained.set(asked);
