@@ -307,7 +307,8 @@ impl<E: Env> Shard<E> {
     /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
     /// freezes what came before it.
     fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
-        let epoch = self.shared.epoch();
+        let late = planted::is(Bug::CutTakenLate);
+        let epoch = if late { maps.epoch } else { self.shared.epoch() };
         if epoch > maps.epoch {
             self.freeze(maps, epoch);
         }

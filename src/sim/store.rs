@@ -34,6 +34,8 @@ pub struct StoreFaults {
     pub late_puts: bool,
     /// Calls take a hundred times longer.
     pub slow: bool,
+    /// Calls take a fiftieth of the time, so that many cuts fit into a short life.
+    pub fast: bool,
 }
 
 /// A change under way.
@@ -138,7 +140,12 @@ impl Bucket {
     fn delay(&self) -> Duration {
         let random = &mut *self.shelf.random.borrow_mut();
         let nanos = random.scaled(20_000..4_000_000);
-        Duration::from_nanos(if self.shelf.faults.borrow().slow { nanos * 100 } else { nanos })
+        let faults = self.shelf.faults.borrow();
+        Duration::from_nanos(match (faults.slow, faults.fast) {
+            (true, _) => nanos * 100,
+            (false, true) => nanos / 50,
+            (false, false) => nanos,
+        })
     }
 
     /// Applies a change; false if a conditional put lost.

@@ -166,6 +166,8 @@ struct World<S: Subject> {
     cycles: u64,
     /// Whether the volume was open once.
     created: bool,
+    /// Whether nothing slows down the cuts of this life.
+    healthy: bool,
     subject: std::marker::PhantomData<S>,
 }
 
@@ -184,6 +186,7 @@ impl<S: Subject> World<S> {
             life: 0,
             cycles: 0,
             created: false,
+            healthy: false,
             subject: std::marker::PhantomData,
         }
     }

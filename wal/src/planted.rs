@@ -72,6 +72,8 @@ bugs! {
     FrozenDroppedEarly = "frozen-dropped-early",
     /// A map page is folded without the chunks that were published while it was being made.
     FoldMissesNewChunks = "fold-misses-new-chunks",
+    /// A shard learns of a new epoch from the coordinator's message, not before it answers a write.
+    CutTakenLate = "cut-taken-late",
 }
 
 impl Bug {
