@@ -238,6 +238,12 @@ impl<E: Env> Log<E> {
         }
     }
 
+    /// Lets everybody who waits look again: the volume has been stopped.
+    pub fn wake_all(&self) {
+        self.work.notify();
+        self.progress.notify();
+    }
+
     /// Ends the log: what is buffered is appended and synced, then the tasks end.
     pub async fn close(&self) -> Result<(), VolumeError> {
         self.state.borrow_mut().closing = true;

@@ -161,6 +161,10 @@ impl<E: Env> Coordinator<E> {
                 }
             }
         }
+        if self.shared.alive().is_err() {
+            // A writer may wait for a segment that no cut will give back any more.
+            drop(self.ask_all(|_| ShardAsk::Stopped).await);
+        }
         self.ended.set(true);
         self.changed.notify();
     }

@@ -126,6 +126,10 @@ impl<E: Env> Shard<E> {
                 seen = Some(returns);
                 shard.core.note_dirty(shard.volume, true);
             }
+            if shard.shared.alive().is_err() {
+                // The coordinator ends, and tells those who wait on other cores.
+                shard.core.note_dirty(shard.volume, true);
+            }
         });
     }
 
@@ -175,6 +179,10 @@ impl<E: Env> Shard<E> {
                 Ok(Answer::Done)
             }
             ShardAsk::Count => Ok(Answer::Counts(self.counts())),
+            ShardAsk::Stopped => {
+                self.log.wake_all();
+                Ok(Answer::Done)
+            }
             ShardAsk::Close => {
                 self.log.clone().trim().await;
                 let closed = self.log.close().await;
