@@ -173,6 +173,8 @@ impl Scenario {
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             store: StoreFaults {
                 error_one_in: if random.chance(2) { 0 } else { random.within(3..40) },
+                hang_one_in: 0,
+                lie_one_in: 0,
                 outage: None,
                 late_puts: random.chance(2),
                 slow: random.chance(8),
@@ -182,7 +184,7 @@ impl Scenario {
             acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses()
+        drawn.with_losses().with_a_bad_store()
     }
 
     /// Adds what can happen to the machine as a whole.
@@ -209,6 +211,18 @@ impl Scenario {
             if random.chance(3) {
                 self.think = Duration::from_millis(random.scaled(10..400));
             }
+        }
+        self
+    }
+
+    /// Adds what can go wrong with a store besides plain errors.
+    fn with_a_bad_store(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "bad store");
+        if self.store.error_one_in > 0 && random.chance(3) {
+            self.store.hang_one_in = random.scaled(3..20);
+        }
+        if random.chance(6) {
+            self.store.lie_one_in = random.scaled(4..60);
         }
         self
     }
@@ -268,7 +282,9 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 10] = [
+        let features: [fn(&Scenario) -> bool; 12] = [
+            |s| s.store.hang_one_in > 0,
+            |s| s.store.lie_one_in > 0,
             |s| s.disk_loss_one_in > 0,
             |s| s.mix.flush > 0,
             |s| s.mix.fua > 0,

@@ -10,6 +10,7 @@ use wal::runtime::Runtime;
 
 use super::executor::Executor;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
+use super::limits::READ_SPAN;
 use super::random::Random;
 use super::runtime::SimRuntime;
 use super::scenario::Scenario;
@@ -111,7 +112,12 @@ impl Shift {
         let at = |sector: u64| sector * SECTOR_BYTES as u64;
         let reply = match command {
             Command::Read { first, count } => {
+                let sent = self.executor.now();
                 let read = S::read(volume, at(first), at(count) as usize).await;
+                let span = self.executor.now() - sent;
+                if span > READ_SPAN {
+                    return Err(Fault::Late { command, span });
+                }
                 match read {
                     Ok(bytes) => self.judge.borrow_mut().read_done(op, &bytes)?,
                     Err(error) => return self.refused(op, command, error),
