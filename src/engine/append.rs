@@ -248,6 +248,16 @@ impl<E: Env> Log<E> {
     pub async fn trim(self: Rc<Self>) {
         // What stays takes space, and goes the next time.
         let _ = self.pool.trim(self.tuning.idle_segments).await;
+        // Until a file was gone it counted, and kept a writer that came back from a new one.
+        if std::mem::take(&mut self.state.borrow_mut().full) {
+            self.work.notify();
+        }
+    }
+
+    /// Lets everybody who waits look again: the volume has been stopped.
+    pub fn wake_all(&self) {
+        self.work.notify();
+        self.progress.notify();
     }
 
     /// Ends the log: what is buffered is appended and synced, then the tasks end.

@@ -140,8 +140,12 @@ impl<E: Env> Coordinator<E> {
             if self.shared.alive().is_err() {
                 break;
             }
+            let resumes = self.unfinished.get().is_some();
             let asked = self.asked.get();
             match self.cut().await {
+                // It ended where it first began: what was written or asked for since, or is to
+                // be the last word, takes another one.
+                Ok(()) if resumes => self.urgent.set(true),
                 Ok(()) => {
                     pause = RETRY_FIRST;
                     self.drained.set(asked);
@@ -157,6 +161,10 @@ impl<E: Env> Coordinator<E> {
                     pause = (pause * 2).min(RETRY_LONGEST);
                 }
             }
+        }
+        if self.shared.alive().is_err() {
+            // A writer may wait for a segment that no cut will give back any more.
+            drop(self.ask_all(|_| ShardAsk::Stopped).await);
         }
         self.ended.set(true);
         self.changed.notify();

@@ -81,6 +81,8 @@ pub enum ShardAsk {
     Folded,
     /// Count what the shard holds.
     Count,
+    /// The volume is stopped: whoever waits for the log is to look again.
+    Stopped,
     /// Stop all tasks of the shard. What is not durable stays so.
     Close,
 }

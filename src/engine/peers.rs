@@ -41,6 +41,7 @@ impl Class {
                 | ShardAsk::Fold
                 | ShardAsk::Folded
                 | ShardAsk::Count
+                | ShardAsk::Stopped
                 | ShardAsk::Close => Self::Cut,
             },
             Ask::OpenShard(_) | Ask::Dirty { .. } => Self::Cut,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chunk::manifest_log::{self, PublishError};
 use chunk::{ErrorKind, Manifest, ManifestSeq, ObjectStore};
 use wal::VolumeId;
+use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
 use super::Env;
@@ -56,6 +57,7 @@ pub(super) async fn publish_patiently<E: Env>(
     for tries_left in (0..PUBLISH_TRIES).rev() {
         match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
             Ok(()) => return Ok(()),
+            Err(PublishError::Store(_)) if planted::is(Bug::AmbiguousPutTrusted) => return Ok(()),
             Err(PublishError::Lost { .. }) => {
                 let detail = format!("another opening published manifest {seq}");
                 return Err(VolumeError::Fenced { volume: volume.to_string(), detail });

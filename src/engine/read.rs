@@ -267,7 +267,7 @@ impl<E: Env> Shard<E> {
             to.copy_from_slice(&bytes);
             let blocks = to.chunks_exact(BLOCK_BYTES).zip(&sums[skip..]).zip(lba.0 + skip as u64..);
             for ((content, sum), lba) in blocks {
-                if block_crc(Lba(lba), content) != *sum {
+                if block_crc(Lba(lba), content) != *sum && !planted::is(Bug::NoChunkChecksum) {
                     let found = format!("{name} holds other bytes than were sealed");
                     return Err(self.corrupt(Lba(lba), found));
                 }

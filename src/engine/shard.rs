@@ -120,6 +120,10 @@ impl<E: Env> Shard<E> {
                 seen = Some(returns);
                 shard.core.note_dirty(shard.volume, true);
             }
+            if shard.shared.alive().is_err() {
+                // The coordinator ends, and tells those who wait on other cores.
+                shard.core.note_dirty(shard.volume, true);
+            }
         });
     }
 
@@ -169,6 +173,10 @@ impl<E: Env> Shard<E> {
                 Ok(Answer::Done)
             }
             ShardAsk::Count => Ok(Answer::Counts(self.counts())),
+            ShardAsk::Stopped => {
+                self.log.wake_all();
+                Ok(Answer::Done)
+            }
             ShardAsk::Close => {
                 self.log.clone().trim().await;
                 let closed = self.log.close().await;
@@ -303,7 +311,8 @@ impl<E: Env> Shard<E> {
     /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
     /// freezes what came before it.
     fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
-        let epoch = self.shared.epoch();
+        let late = planted::is(Bug::CutTakenLate);
+        let epoch = if late { maps.epoch } else { self.shared.epoch() };
         if epoch > maps.epoch {
             self.freeze(maps, epoch);
         }

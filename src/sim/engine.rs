@@ -81,6 +81,8 @@ async fn create(host: &Host) -> Result<(), String> {
 impl Subject for Engine {
     type Volume = Handle;
 
+    const CUTS: bool = true;
+
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
         CORES.take().iter().for_each(|core| core.abandon());
         let tuning = tuning(&host.tuning);

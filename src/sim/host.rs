@@ -75,6 +75,7 @@ impl Host {
     #[must_use]
     pub fn mesh<M: 'static>(&self) -> Vec<SimMesh<M>> {
         let cores = self.cores.len() as u16;
-        SimMesh::connect(&self.executor, self.process, cores, self.tuning.ring_messages)
+        let Tuning { ring_messages, ring_delay, .. } = self.tuning;
+        SimMesh::connect(&self.executor, self.process, cores, ring_messages, ring_delay)
     }
 }

@@ -11,7 +11,9 @@
 //!    after `v`. What was under way at the crash may be there or not.
 //! 3. No un-seeing: what a life of the volume read from the lives before it is the new floor, and
 //!    what it found lost stays lost.
-//! 4. After the loss of the disk: any older version, but a prefix (see [`Judge::judge_image`]).
+//! 4. After the loss of the disk: any older version that no cut covers, but a prefix (see
+//!    [`Judge::judge_image`]). A cut that succeeded covers what was answered before it was sent,
+//!    and so does age, where the world says so.
 //! 5. Zeros where a version was expected are a verdict of their own.
 //!
 //! TRIM and WRITE_ZEROES write the value zero. A write whose reply was an error may be there or
@@ -24,6 +26,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use wal::SECTOR_BYTES;
 
@@ -56,11 +59,21 @@ impl Judge {
         Self { volume, log: Log::new(acks_are_durable), sectors, forgetful: false }
     }
 
+    /// Tells the world's time, for promises that depend on age.
+    pub fn set_time(&mut self, now: Duration) {
+        self.log.set_time(now);
+    }
+
+    /// By now, everything acknowledged `age` ago or earlier must outlive the local disk.
+    pub fn publish_by_age(&mut self, age: Duration) {
+        self.log.publish_by_age(age);
+    }
+
     /// A command is being sent.
     pub fn invoke(&mut self, command: Command) -> OpId {
         let op = self.log.invoke(command);
         match command {
-            Command::Read { .. } | Command::Flush => {}
+            Command::Read { .. } | Command::Flush | Command::Cut => {}
             Command::Write { first, count, .. } => {
                 let tracked = self.sectors.range_mut(first..first + count);
                 assert_eq!(tracked.map(|(_, h)| h.add(op)).count() as u64, count, "untracked");
@@ -85,7 +98,7 @@ impl Judge {
         bytes
     }
 
-    /// A write, zero or flush succeeded.
+    /// A write, zero, flush or cut succeeded.
     pub fn done(&mut self, op: OpId) {
         assert!(!matches!(self.log.op(op).command, Command::Read { .. }), "reads bring bytes");
         self.log.succeed(op);

@@ -15,7 +15,15 @@ pub const REPORTED_TASKS: usize = 24;
 pub const PHASE_STEPS: u64 = 2_000_000;
 
 /// Virtual time that one phase of a world may take before it counts as stuck.
-pub const PHASE_SPAN: Duration = Duration::from_secs(600);
+pub const PHASE_SPAN: Duration = Duration::from_secs(3600);
+
+/// Most virtual time that two uploads of a cut take while nothing is wrong with disk and store.
+/// What is older than this and the time between cuts outlives the local disk.
+pub const UPLOAD_SPAN: Duration = Duration::from_secs(1);
+
+/// Most virtual time that a read takes: the engine's own bound, and one call that began just before
+/// it and hangs.
+pub const READ_SPAN: Duration = Duration::from_secs(150);
 
 /// Fewest crashes of a world.
 pub const MIN_CRASHES: u64 = 3;

@@ -25,6 +25,8 @@ struct Wiring<M> {
     process: ProcessId,
     cores: u16,
     room: usize,
+    /// Longest delay of a message, in nanoseconds.
+    longest: u64,
     random: Random,
     /// From core `f` to core `t` at `f * cores + t`.
     rings: Vec<Ring<M>>,
@@ -53,9 +55,16 @@ impl<M> Clone for SimMesh<M> {
 }
 
 impl<M: 'static> SimMesh<M> {
-    /// The ends of a mesh between `cores` cores whose rings hold `room` messages each.
+    /// The ends of a mesh between `cores` cores whose rings hold `room` messages each, which take
+    /// up to `longest`.
     #[must_use]
-    pub fn connect(executor: &Executor, process: ProcessId, cores: u16, room: usize) -> Vec<Self> {
+    pub fn connect(
+        executor: &Executor,
+        process: ProcessId,
+        cores: u16,
+        room: usize,
+        longest: Duration,
+    ) -> Vec<Self> {
         assert!(cores > 0 && room > 0, "a mesh has cores, and room for a message");
         let ring = || Ring { messages: VecDeque::new(), arrived: 0, waiting: Vec::new() };
         let wiring = Rc::new(RefCell::new(Wiring {
@@ -63,6 +72,7 @@ impl<M: 'static> SimMesh<M> {
             process,
             cores,
             room,
+            longest: longest.as_nanos() as u64,
             random: Random::stream(executor.random_name(), "mesh"),
             rings: (0..usize::from(cores).pow(2)).map(|_| ring()).collect(),
             pumps: vec![None; usize::from(cores)],
@@ -76,7 +86,8 @@ impl<M: 'static> SimMesh<M> {
     fn offer(&self, to: CoreId, message: M, waker: &Waker) -> Option<M> {
         let mut wiring = self.wiring.borrow_mut();
         let room = wiring.room;
-        let delay = Duration::from_nanos(wiring.random.scaled(200..60_000));
+        let longest = wiring.longest;
+        let delay = Duration::from_nanos(wiring.random.scaled(200..longest));
         let (executor, process) = (wiring.executor.clone(), wiring.process);
         let ring = wiring.ring(self.me, to);
         if ring.messages.len() >= room {

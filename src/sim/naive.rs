@@ -224,6 +224,8 @@ async fn recover<const FLAW: u8>(core: &SimCore) -> Result<(Image, u64), String>
 impl<const FLAW: u8> Subject for Naive<FLAW> {
     type Volume = Rc<Device<FLAW>>;
 
+    const CUTS: bool = false;
+
     async fn open(host: &Host, _create: bool) -> Result<Vec<Self::Volume>, String> {
         let core = host.cores[0].clone();
         let to_text = |error: DiskError| error.to_string();

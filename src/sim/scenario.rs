@@ -34,6 +34,8 @@ pub struct Tuning {
     pub cut_blocks: u64,
     /// Messages that a ring of the mesh holds.
     pub ring_messages: usize,
+    /// Longest time that a message takes from core to core.
+    pub ring_delay: Duration,
 }
 
 impl Tuning {
@@ -48,6 +50,7 @@ impl Tuning {
             cut_every: Duration::from_millis(random.scaled(1..10_000)),
             cut_blocks: random.scaled(8..512),
             ring_messages: random.scaled(6..64) as usize,
+            ring_delay: Duration::from_micros(60),
         }
     }
 }
@@ -95,6 +98,8 @@ pub struct Scenario {
     pub volume_blocks: u64,
     /// The blocks that are written, in few runs around the edges of stripes, sorted.
     pub windows: Vec<Range<u64>>,
+    /// Whether clients mostly write to the window of their own core's number.
+    pub near: bool,
     /// Most cores of a life; each life draws its own number.
     pub most_cores: u16,
     /// Clients that work at the same time.
@@ -103,6 +108,8 @@ pub struct Scenario {
     pub crashes: u64,
     /// Most steps from the start of the clients to the crash.
     pub life_steps: u64,
+    /// Whether a life is seldom much shorter than that.
+    pub long_lives: bool,
     /// The commands.
     pub mix: Mix,
     /// Most sectors of a request.
@@ -117,8 +124,7 @@ pub struct Scenario {
     pub kills: bool,
     /// The ways in which the power may go.
     pub power: Vec<PowerLoss>,
-    /// One in this many crashes takes the local disk with it; none if 0. Off unless a test of a
-    /// subject that opens from the store alone sets it.
+    /// One in this many crashes takes the local disk with it; none if 0.
     pub disk_loss_one_in: u64,
     /// One in this many disk calls stalls.
     pub stall_one_in: u64,
@@ -145,14 +151,16 @@ impl Scenario {
         let least = if whole_blocks { 8 } else { 1 };
         let power: Vec<_> = PowerLoss::ALL.into_iter().filter(|_| random.chance(2)).collect();
         let no_power_loss = power.is_empty();
-        Self {
+        let drawn = Self {
             seed,
             volume_blocks,
             windows: draw_windows(volume_blocks, random),
+            near: false,
             most_cores: *random.pick(&[1, 2, 3, 4]),
             clients: random.within(1..9),
             crashes: MIN_CRASHES + random.below(4),
             life_steps: random.scaled(50..8000),
+            long_lives: false,
             mix: Mix::draw(random),
             request_sectors: random.scaled(least..MAX_REQUEST_SECTORS + 1),
             whole_blocks,
@@ -165,14 +173,58 @@ impl Scenario {
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             store: StoreFaults {
                 error_one_in: if random.chance(2) { 0 } else { random.within(3..40) },
+                hang_one_in: 0,
+                lie_one_in: 0,
                 outage: None,
                 late_puts: random.chance(2),
                 slow: random.chance(8),
+                fast: false,
             },
             outage_one_in: if random.chance(4) { 3 } else { 0 },
             acks_are_durable: false,
             tuning: Tuning::draw(random),
+        };
+        drawn.with_losses().with_a_bad_store()
+    }
+
+    /// Adds what can happen to the machine as a whole.
+    fn with_losses(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "losses");
+        if random.chance(3) {
+            self.disk_loss_one_in = random.within(2..5);
+            // Many cuts in each life, so that what is lost begins in the middle of something.
+            self.store.fast = random.chance(2);
+            self.life_steps = random.scaled(500..4000);
+            self.long_lives = true;
+            // Cores that are busy with something else.
+            self.tuning.ring_delay *= [1, 20][random.below(2) as usize];
+            if random.chance(2) {
+                self.near = true;
+                self.windows = draw_stripes(self.volume_blocks, random);
+                self.most_cores = 4;
+                if random.chance(2) {
+                    // Writes that nothing holds up, and cuts in the midst of them.
+                    (self.mix.flush, self.mix.fua, self.mix.cut) = (0, 0, 0);
+                    self.tuning.cut_blocks = random.scaled(8..64);
+                }
+            }
+            if random.chance(3) {
+                self.think = Duration::from_millis(random.scaled(10..400));
+            }
         }
+        self
+    }
+
+    /// Adds what can go wrong with a store besides plain errors.
+    fn with_a_bad_store(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "bad store");
+        if self.store.error_one_in > 0 && random.chance(3) {
+            self.store.hang_one_in = random.scaled(3..20);
+        }
+        if random.chance(6) {
+            self.store.lie_one_in = random.scaled(4..60);
+        }
+        self
     }
 
     /// The windows in sectors.
@@ -182,6 +234,14 @@ impl Scenario {
         let in_sectors = |w: &Range<u64>| w.start * per_block..w.end * per_block;
         self.windows.iter().map(in_sectors).collect()
     }
+}
+
+/// A few blocks within each of the first stripes.
+fn draw_stripes(volume_blocks: u64, random: &mut Random) -> Vec<Range<u64>> {
+    let stripes = volume_blocks.div_ceil(STRIPE_BLOCKS);
+    let blocks = random.within(1..5);
+    let starts = (0..stripes).map(|stripe| stripe * STRIPE_BLOCKS);
+    starts.map(|start| start..start + blocks).collect()
 }
 
 /// One to four runs of blocks: at the edges of stripes, across them, at the end of the volume.
@@ -222,7 +282,10 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 9] = [
+        let features: [fn(&Scenario) -> bool; 12] = [
+            |s| s.store.hang_one_in > 0,
+            |s| s.store.lie_one_in > 0,
+            |s| s.disk_loss_one_in > 0,
             |s| s.mix.flush > 0,
             |s| s.mix.fua > 0,
             |s| s.mix.discard + s.mix.zero > 0,

@@ -5,10 +5,14 @@
 //!   reads are consistent.
 //! * A put or delete under way when its process is killed may have been applied, or not; with
 //!   `late_puts` it may also be applied after the next process has started.
-//! * A call may fail before it was applied or after (then it *was* applied), one in
+//! * A call may fail before it was applied, after it (then it *was* applied), or while it is still
+//!   on its way (then it is applied later, whatever the caller does meanwhile), one in
 //!   `error_one_in` times; in an outage every call fails before it is applied.
+//! * A call may hang for a minute or so before it fails in one of these ways.
+//! * A read may be answered by other bytes of the right length, by fewer, or by "no such object",
+//!   while the object is there and whole.
 //!
-//! The store survives every fault of the local machine. Wrong or short bodies are not modelled.
+//! The store survives every fault of the local machine.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,12 +32,18 @@ use super::random::Random;
 pub struct StoreFaults {
     /// One in this many calls fails; none if 0.
     pub error_one_in: u64,
+    /// One in this many calls hangs before it fails; none if 0.
+    pub hang_one_in: u64,
+    /// One in this many reads is answered wrongly; none if 0.
+    pub lie_one_in: u64,
     /// From the first to the second moment of the world's time, every call fails.
     pub outage: Option<(Duration, Duration)>,
     /// Changes of a killed process may be applied while the next one runs.
     pub late_puts: bool,
     /// Calls take a hundred times longer.
     pub slow: bool,
+    /// Calls take a fiftieth of the time, so that many cuts fit into a short life.
+    pub fast: bool,
 }
 
 /// A change under way.
@@ -48,6 +58,18 @@ enum Fate {
     Succeeds,
     FailsBefore,
     FailsAfter,
+    FailsEarly,
+}
+
+/// What a call that fails is said to have failed of.
+const CAUSES: [ErrorKind; 3] = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::Other];
+
+/// How a read is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Damaged,
+    Short,
+    Missing,
 }
 
 struct Shelf {
@@ -138,7 +160,12 @@ impl Bucket {
     fn delay(&self) -> Duration {
         let random = &mut *self.shelf.random.borrow_mut();
         let nanos = random.scaled(20_000..4_000_000);
-        Duration::from_nanos(if self.shelf.faults.borrow().slow { nanos * 100 } else { nanos })
+        let faults = self.shelf.faults.borrow();
+        Duration::from_nanos(match (faults.slow, faults.fast) {
+            (true, _) => nanos * 100,
+            (false, true) => nanos / 50,
+            (false, false) => nanos,
+        })
     }
 
     /// Applies a change; false if a conditional put lost.
@@ -165,12 +192,12 @@ pub struct SimStore {
     process: ProcessId,
 }
 
-fn failed(action: &'static str, object: &str) -> StoreError {
-    let source = ErrorKind::ConnectionReset.into();
-    StoreError::Io { action, object: object.to_owned(), source }
-}
-
 impl SimStore {
+    fn failed(&self, action: &'static str, object: &str) -> StoreError {
+        let source = CAUSES[self.bucket.draw(CAUSES.len() as u64) as usize].into();
+        StoreError::Io { action, object: object.to_owned(), source }
+    }
+
     /// Notes a call and chooses how it ends.
     fn begin(&self, action: &'static str, name: &str, body: &[u8]) -> Fate {
         let shelf = &self.bucket.shelf;
@@ -180,13 +207,15 @@ impl SimStore {
         let fate = if faults.outage.is_some_and(|(from, to)| from <= now && now < to) {
             Fate::FailsBefore
         } else if shelf.random.borrow_mut().chance(faults.error_one_in) {
-            *shelf.random.borrow_mut().pick(&[Fate::FailsBefore, Fate::FailsAfter])
+            let fates = [Fate::FailsBefore, Fate::FailsAfter, Fate::FailsEarly];
+            *shelf.random.borrow_mut().pick(&fates)
         } else {
             Fate::Succeeds
         };
         let sums = [name.as_bytes(), body].map(|bytes| u64::from(crc32c::crc32c(bytes)));
         shelf.executor.note(&[0x570, fate as u64, sums[0], sums[1]], || {
-            let ends = ["", " (fails)", " (fails after it was done)"][fate as usize];
+            let ends = ["", " (fails)", " (fails after it was done)", " (fails before it is done)"];
+            let ends = ends[fate as usize];
             format!("store {action} {name}, {} bytes{ends}", body.len())
         });
         fate
@@ -197,6 +226,16 @@ impl SimStore {
         bucket.shelf.executor.device(self.process, bucket.delay(), || ()).await;
     }
 
+    /// What a call waits for that fails: as any other, or much longer.
+    async fn wait_in_vain(&self) {
+        let hang_one_in = self.bucket.shelf.faults.borrow().hang_one_in;
+        if self.bucket.shelf.random.borrow_mut().chance(hang_one_in) {
+            let span = Duration::from_millis(20_000 + self.bucket.draw(70_000));
+            self.bucket.shelf.executor.device(self.process, span, || ()).await;
+        }
+        self.wait().await;
+    }
+
     async fn change(
         &self,
         action: &'static str,
@@ -205,8 +244,15 @@ impl SimStore {
         change: Change,
     ) -> Result<bool, StoreError> {
         if fate == Fate::FailsBefore {
-            self.wait().await;
-            return Err(failed(action, object));
+            self.wait_in_vain().await;
+            return Err(self.failed(action, object));
+        }
+        if fate == Fate::FailsEarly {
+            let (bucket, delay) = (self.bucket.clone(), self.bucket.draw(5_000_000));
+            let late = move || drop(bucket.apply(change));
+            self.bucket.shelf.executor.after(None, Duration::from_micros(delay), late);
+            self.wait_in_vain().await;
+            return Err(self.failed(action, object));
         }
         let (bucket, op) = (self.bucket.clone(), *self.bucket.shelf.calls.borrow());
         bucket.shelf.under_way.borrow_mut().insert(op, (self.process, change));
@@ -216,8 +262,12 @@ impl SimStore {
             bucket.apply(change.expect("it is under way").1)
         });
         let applied = done.await;
+        if fate == Fate::FailsAfter {
+            self.wait_in_vain().await;
+            return Err(self.failed(action, object));
+        }
         self.wait().await;
-        if fate == Fate::FailsAfter { Err(failed(action, object)) } else { Ok(applied) }
+        Ok(applied)
     }
 
     async fn put_object(
@@ -241,11 +291,37 @@ impl SimStore {
         let fate = self.begin(action, name.as_str(), &[]);
         self.wait().await;
         let found = self.bucket.shelf.objects.borrow().get(name.as_str()).cloned();
-        self.wait().await;
         if fate != Fate::Succeeds {
-            return Err(failed(action, name.as_str()));
+            self.wait_in_vain().await;
+            return Err(self.failed(action, name.as_str()));
         }
-        found.ok_or_else(|| StoreError::NotFound { action, object: name.to_string() })
+        self.wait().await;
+        found
+            .and_then(|body| self.distort(body))
+            .ok_or_else(|| StoreError::NotFound { action, object: name.to_string() })
+    }
+
+    /// What a read is told instead of an object that is there.
+    fn distort(&self, body: Bytes) -> Option<Bytes> {
+        let shelf = &self.bucket.shelf;
+        let random = &mut *shelf.random.borrow_mut();
+        if body.is_empty() || !random.chance(shelf.faults.borrow().lie_one_in) {
+            return Some(body);
+        }
+        let answers = [Answer::Damaged, Answer::Short, Answer::Missing];
+        let answer = *random.pick(&answers);
+        shelf.executor.note(&[0x11E, answer as u64], || "store answers wrongly".to_owned());
+        match answer {
+            Answer::Damaged => {
+                let mut damaged = body.to_vec();
+                let at = random.below(body.len() as u64) as usize;
+                let end = (at + random.scaled(1..4096) as usize).min(body.len());
+                damaged[at..end].iter_mut().for_each(|byte| *byte ^= random.within(1..256) as u8);
+                Some(damaged.into())
+            }
+            Answer::Short => Some(body.slice(..random.below(body.len() as u64) as usize)),
+            Answer::Missing => None,
+        }
     }
 }
 
@@ -283,7 +359,8 @@ impl ObjectStore for SimStore {
         let fate = self.begin("list", prefix, &[]);
         self.wait().await;
         if fate != Fate::Succeeds {
-            return Err(failed("list", prefix));
+            self.wait_in_vain().await;
+            return Err(self.failed("list", prefix));
         }
         let objects = self.bucket.shelf.objects.borrow();
         let named = objects.range(prefix.to_owned()..);

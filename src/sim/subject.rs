@@ -40,6 +40,10 @@ pub trait Subject: 'static {
     /// One core's handle of the open volume.
     type Volume: Clone + 'static;
 
+    /// Whether it makes cuts by itself, as often as its [tuning](super::scenario::Tuning) says,
+    /// and one when it closes.
+    const CUTS: bool;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;

@@ -8,12 +8,15 @@ use std::time::Duration;
 use wal::SECTOR_BYTES;
 use wal::runtime::Runtime;
 
+use super::executor::Executor;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
+use super::limits::READ_SPAN;
 use super::random::Random;
 use super::runtime::SimRuntime;
 use super::scenario::Scenario;
 use super::subject::{OpError, Subject, ZeroKind};
 use super::world::Fault;
+use crate::engine::mesh::CoreId;
 
 /// Virtual time between the first clients of a life and its last.
 const LATEST_START: u64 = 300;
@@ -22,6 +25,7 @@ const LATEST_START: u64 = 300;
 pub(super) struct Shift {
     scenario: Rc<Scenario>,
     judge: Rc<RefCell<Judge>>,
+    executor: Executor,
     /// Whether commands may be refused with an I/O error: reads, and all of them.
     pub(super) reads_may_fail: Cell<bool>,
     pub(super) all_may_fail: Cell<bool>,
@@ -31,17 +35,24 @@ pub(super) struct Shift {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Deed {
-    Command(Command, ZeroKind),
-    Cut,
+struct Deed {
+    command: Command,
+    /// How it zeroes, if it does.
+    kind: ZeroKind,
 }
 
 impl Shift {
-    pub(super) fn new(scenario: &Rc<Scenario>, judge: &Rc<RefCell<Judge>>) -> Rc<Self> {
+    pub(super) fn new(
+        scenario: &Rc<Scenario>,
+        judge: &Rc<RefCell<Judge>>,
+        executor: &Executor,
+    ) -> Rc<Self> {
         let (scenario, judge) = (Rc::clone(scenario), Rc::clone(judge));
+        let executor = executor.clone();
         let (stop, working, fault) = (Cell::new(false), Cell::new(0), RefCell::new(None));
         let (reads_may_fail, all_may_fail) = (Cell::new(false), Cell::new(false));
-        let shift = Self { scenario, judge, reads_may_fail, all_may_fail, stop, working, fault };
+        let shift =
+            Self { scenario, judge, executor, reads_may_fail, all_may_fail, stop, working, fault };
         Rc::new(shift)
     }
 
@@ -75,7 +86,7 @@ impl Shift {
     async fn work<S: Subject>(&self, volume: &S::Volume, runtime: &SimRuntime, mut random: Random) {
         runtime.sleep(Duration::from_micros(random.below(LATEST_START))).await;
         while !self.stop.get() {
-            let deed = self.draw(&mut random);
+            let deed = self.draw(runtime.core(), &mut random);
             match self.perform::<S>(volume, deed).await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -96,19 +107,17 @@ impl Shift {
 
     /// Sends one command; returns whether the client goes on.
     async fn perform<S: Subject>(&self, volume: &S::Volume, deed: Deed) -> Result<bool, Fault> {
-        let (command, kind) = match deed {
-            Deed::Cut => {
-                // A cut that fails breaks no promise: the data stays where it is.
-                let _ = S::cut(volume).await;
-                return Ok(true);
-            }
-            Deed::Command(command, kind) => (command, kind),
-        };
+        let Deed { command, kind } = deed;
         let op = self.judge.borrow_mut().invoke(command);
         let at = |sector: u64| sector * SECTOR_BYTES as u64;
         let reply = match command {
             Command::Read { first, count } => {
+                let sent = self.executor.now();
                 let read = S::read(volume, at(first), at(count) as usize).await;
+                let span = self.executor.now() - sent;
+                if span > READ_SPAN {
+                    return Err(Fault::Late { command, span });
+                }
                 match read {
                     Ok(bytes) => self.judge.borrow_mut().read_done(op, &bytes)?,
                     Err(error) => return self.refused(op, command, error),
@@ -123,7 +132,16 @@ impl Shift {
                 S::zero(volume, at(first), at(count), kind, fua).await
             }
             Command::Flush => S::flush(volume).await,
+            Command::Cut => match S::cut(volume).await {
+                Ok(()) => Ok(()),
+                Err(_) => {
+                    // A cut that fails breaks no promise: the data stays where it is.
+                    self.judge.borrow_mut().failed(op);
+                    return Ok(true);
+                }
+            },
         };
+        self.judge.borrow_mut().set_time(self.executor.now());
         match reply {
             Ok(()) => self.judge.borrow_mut().done(op),
             Err(error) => return self.refused(op, command, error),
@@ -141,7 +159,7 @@ impl Shift {
             Command::Write { first, count, .. } | Command::Zero { first, count, .. } => {
                 !(first.is_multiple_of(per_block) && count.is_multiple_of(per_block))
             }
-            Command::Flush => false,
+            Command::Flush | Command::Cut => false,
         };
         if self.all_may_fail.get() || (is_read && self.reads_may_fail.get()) {
             // A volume that met an error of its disk stays broken until it is opened again.
@@ -150,7 +168,7 @@ impl Shift {
         Err(Fault::Refused { command, error: error.to_string() })
     }
 
-    fn draw(&self, random: &mut Random) -> Deed {
+    fn draw(&self, core: CoreId, random: &mut Random) -> Deed {
         let mix = &self.scenario.mix;
         let mut ticket = random.below(mix.total());
         let mut is = |weight: u64| {
@@ -159,31 +177,36 @@ impl Shift {
             hit
         };
         let (fua, kind) = (random.chance(6), ZeroKind::Zero);
-        if is(mix.write) {
-            let (first, count) = self.range(random);
-            Deed::Command(Command::Write { first, count, fua: false }, kind)
+        let (command, kind) = if is(mix.write) {
+            let (first, count) = self.range(core, random);
+            (Command::Write { first, count, fua: false }, kind)
         } else if is(mix.fua) {
-            let (first, count) = self.range(random);
-            Deed::Command(Command::Write { first, count, fua: true }, kind)
+            let (first, count) = self.range(core, random);
+            (Command::Write { first, count, fua: true }, kind)
         } else if is(mix.read) {
-            let (first, count) = self.range(random);
-            Deed::Command(Command::Read { first, count }, kind)
+            let (first, count) = self.range(core, random);
+            (Command::Read { first, count }, kind)
         } else if is(mix.flush) {
-            Deed::Command(Command::Flush, kind)
+            (Command::Flush, kind)
         } else if is(mix.discard) {
-            let (first, count) = self.wide_range(random);
-            Deed::Command(Command::Zero { first, count, fua }, ZeroKind::Discard)
+            let (first, count) = self.wide_range(core, random);
+            (Command::Zero { first, count, fua }, ZeroKind::Discard)
         } else if is(mix.zero) {
-            let (first, count) = self.wide_range(random);
-            Deed::Command(Command::Zero { first, count, fua }, kind)
+            let (first, count) = self.wide_range(core, random);
+            (Command::Zero { first, count, fua }, kind)
         } else {
-            Deed::Cut
-        }
+            (Command::Cut, kind)
+        };
+        Deed { command, kind }
     }
 
     /// A range of sectors within one window.
-    fn range(&self, random: &mut Random) -> (u64, u64) {
-        let window = random.pick(&self.scenario.windows).clone();
+    fn range(&self, core: CoreId, random: &mut Random) -> (u64, u64) {
+        let windows = &self.scenario.windows;
+        let window = match self.scenario.near && !random.chance(8) {
+            true => windows[usize::from(core.0) % windows.len()].clone(),
+            false => random.pick(windows).clone(),
+        };
         let unit = if self.scenario.whole_blocks { BLOCK_SECTORS } else { 1 };
         let (low, high) = (window.start * BLOCK_SECTORS / unit, window.end * BLOCK_SECTORS / unit);
         let most = (self.scenario.request_sectors / unit).clamp(1, high - low);
@@ -198,8 +221,8 @@ impl Shift {
     }
 
     /// A range of sectors, sometimes far beyond the windows.
-    fn wide_range(&self, random: &mut Random) -> (u64, u64) {
-        let (first, count) = self.range(random);
+    fn wide_range(&self, core: CoreId, random: &mut Random) -> (u64, u64) {
+        let (first, count) = self.range(core, random);
         if !self.scenario.wide_zeroes || random.chance(2) {
             return (first, count);
         }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::disk::Drive;
 use super::executor::{Executor, Stuck};
@@ -35,6 +36,20 @@ pub enum Fault {
     Unclosed(String),
     /// The check of an open volume found something.
     Unclean(String),
+    /// The local disk holds more than its cap.
+    Overfull {
+        /// Bytes in files.
+        used: u64,
+        /// Bytes that there may be.
+        most: u64,
+    },
+    /// A read took longer than it may.
+    Late {
+        /// The command.
+        command: Command,
+        /// Virtual time that it took.
+        span: Duration,
+    },
     /// No progress.
     Stuck(Stuck),
     /// The subject or the simulation panicked.
@@ -63,6 +78,10 @@ impl fmt::Display for Fault {
             Self::Unopened(error) => write!(f, "the volume does not open: {error}"),
             Self::Unclosed(error) => write!(f, "the volume does not close: {error}"),
             Self::Unclean(error) => write!(f, "the check failed: {error}"),
+            Self::Overfull { used, most } => {
+                write!(f, "{used} bytes are on the local disk, {most} at most")
+            }
+            Self::Late { command, span } => write!(f, "{command:?} took {span:?}"),
             Self::Stuck(stuck) => stuck.fmt(f),
             Self::Panic(message) => write!(f, "panic: {message}"),
         }
@@ -166,6 +185,8 @@ struct World<S: Subject> {
     cycles: u64,
     /// Whether the volume was open once.
     created: bool,
+    /// Whether nothing slows down the cuts of this life.
+    healthy: bool,
     subject: std::marker::PhantomData<S>,
 }
 
@@ -184,6 +205,7 @@ impl<S: Subject> World<S> {
             life: 0,
             cycles: 0,
             created: false,
+            healthy: false,
             subject: std::marker::PhantomData,
         }
     }

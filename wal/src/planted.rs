@@ -72,6 +72,18 @@ bugs! {
     FrozenDroppedEarly = "frozen-dropped-early",
     /// A map page is folded without the chunks that were published while it was being made.
     FoldMissesNewChunks = "fold-misses-new-chunks",
+    /// A shard learns of a new epoch from the coordinator's message, not before it answers a write.
+    CutTakenLate = "cut-taken-late",
+    /// A cut is sealed with what replaced its blocks since.
+    CutTakesNewest = "cut-takes-newest",
+    /// A manifest whose put failed counts as published.
+    AmbiguousPutTrusted = "ambiguous-put-trusted",
+    /// A manifest whose name is taken counts as another writer's, without a look at it.
+    AmbiguousPutLost = "ambiguous-put-lost",
+    /// The upload of an object fails, and nobody cares.
+    UploadErrorIgnored = "upload-error-ignored",
+    /// Bytes of a chunk are returned without their checksums.
+    NoChunkChecksum = "no-chunk-checksum",
 }
 
 impl Bug {

@@ -31,8 +31,8 @@ struct Entry {
     op: OpId,
     /// When the first read that returned it was answered.
     seen: Moment,
-    /// The first later life that read it.
-    shown: u32,
+    /// The later lives that read it.
+    shown: Vec<u32>,
     /// A later life found that it was lost.
     lost: bool,
 }
@@ -75,7 +75,7 @@ impl Default for History {
 
 impl History {
     pub(super) fn add(&mut self, op: OpId) {
-        self.entries.push(Entry { op, seen: Moment::NEVER, shown: u32::MAX, lost: false });
+        self.entries.push(Entry { op, seen: Moment::NEVER, shown: Vec::new(), lost: false });
     }
 
     pub(super) fn floor(&self) -> &Floor {
@@ -90,7 +90,9 @@ impl History {
         let op = self.entries[entry].op;
         match log.op(op).command {
             Command::Zero { .. } => Value::Zero,
-            Command::Write { .. } | Command::Read { .. } | Command::Flush => Value::Written(op),
+            Command::Write { .. } | Command::Read { .. } | Command::Flush | Command::Cut => {
+                Value::Written(op)
+            }
         }
     }
 
@@ -101,21 +103,27 @@ impl History {
             let answered = op.acknowledged && op.ended < observer.invoked;
             return answered || self.entries[entry].seen < observer.invoked;
         }
-        !log.disk_lost_since(op.life) && log.is_covered(op)
+        let shown = &self.entries[entry].shown;
+        log.survives(op) || shown.iter().any(|&life| log.outlasts(life))
+    }
+
+    /// Index of the first entry that matters: the loss of the disk may bring older ones back.
+    fn first(&self, log: &Log) -> usize {
+        if log.outlasts(self.floor.life) { self.start } else { 0 }
     }
 
     /// The entry that forbids a value which ended at `ended`: it came wholly after that.
     fn superseding(&self, log: &Log, ended: Moment, observer: Observer) -> Option<usize> {
         let later = |entry: &usize| log.op(self.entries[*entry].op).invoked > ended;
-        let from_newest = (self.start..self.entries.len()).rev().take_while(later);
+        let from_newest = (self.first(log)..self.entries.len()).rev().take_while(later);
         let mut standing = from_newest.filter(|&entry| !self.entries[entry].lost);
         standing.find(|&entry| self.is_certain(log, entry, observer))
     }
 
     /// Every way in which the sector can have got a value, were nothing superseded.
     fn candidates(&self, log: &Log, value: Value) -> Vec<Candidate> {
-        let disk_lost = log.disk_lost_since(self.floor.life);
-        let first = if disk_lost { 0 } else { self.start };
+        let undone = !log.outlasts(self.floor.life);
+        let first = self.first(log);
         let entry = |entry| Candidate { entry: Some(entry), ended: self.ended(log, entry) };
         let mut found: Vec<_> = (first..self.entries.len())
             .filter(|&n| !self.entries[n].lost && self.value(log, n) == value)
@@ -125,7 +133,7 @@ impl History {
             // Nothing of the entries since the floor can have ended before it.
             found.push(Candidate { entry: None, ended: self.floor_ended(log) });
         }
-        if disk_lost && value == Value::Zero {
+        if undone && value == Value::Zero {
             found.push(Candidate { entry: None, ended: Moment::START });
         }
         found
@@ -194,9 +202,9 @@ impl History {
 
     /// What an observer read from earlier lives is what counts from now on.
     fn raise_floor(&mut self, log: &Log, value: Value, from: Candidate, observer: Observer) {
-        let disk_lost = log.disk_lost_since(self.floor.life);
+        let undone = !log.outlasts(self.floor.life);
         if let Some(entry) = from.entry {
-            self.entries[entry].shown = observer.life.min(self.entries[entry].shown);
+            self.entries[entry].shown.push(observer.life);
         }
         let (origin, origin_ended) = match from.entry {
             Some(entry) => (Some(self.entries[entry].op), from.ended),
@@ -206,7 +214,7 @@ impl History {
         self.floor = Floor { value, life: observer.life, origin, origin_ended };
         let earlier = |entry: &Entry| log.op(entry.op).life < observer.life;
         self.start = self.entries.partition_point(earlier);
-        if !disk_lost {
+        if !undone {
             self.bury_lost(log);
         }
     }
@@ -226,11 +234,15 @@ impl History {
     }
 
     /// A write that must be there if `survivor` is, but neither is nor was overwritten: it was
-    /// acknowledged before the survivor was sent, and no crash between the two can have lost it.
+    /// acknowledged before the survivor was sent, and no crash can have lost it alone.
     pub(super) fn missing_before(&self, log: &Log, survivor: &Op) -> Option<OpId> {
         let was_there = |entry: &Entry, op: &Op| {
-            let kept = log.is_covered(op) && !log.disk_lost_between(op.life, survivor.life);
-            op.life == survivor.life || entry.shown <= survivor.life || kept
+            let kept_from =
+                |life| life <= survivor.life && !log.disk_lost_between(life, survivor.life);
+            let covered = log.is_covered(op) && kept_from(op.life);
+            // A crash that leaves the disk may take one of them, if neither is covered.
+            let together = op.life == survivor.life && log.next_loss(op.life) == Some(op.life + 1);
+            together || covered || entry.shown.iter().any(|&life| kept_from(life))
         };
         let missing = |entry: &&Entry| {
             let op = log.op(entry.op);

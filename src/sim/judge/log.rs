@@ -1,5 +1,8 @@
 //! Every command of a world, with the moments at which it was sent and answered.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use crate::sim::content::Content;
 
 /// A moment on the judge's clock: commands sent, replies and crashes, counted.
@@ -55,6 +58,8 @@ pub enum Command {
     },
     /// Makes durable what was answered before.
     Flush,
+    /// As a flush, and what it covers outlives the local disk too.
+    Cut,
 }
 
 /// One command and its fate.
@@ -65,6 +70,8 @@ pub(super) struct Op {
     /// Its reply, or the crash; [`Moment::NEVER`] while it may still take effect.
     pub(super) ended: Moment,
     pub(super) acknowledged: bool,
+    /// The world's time of the reply.
+    answered: Duration,
 }
 
 /// One run of the process.
@@ -72,12 +79,23 @@ struct Life {
     began: Moment,
     /// Writes acknowledged before this are covered by a flush.
     covered: Moment,
+    /// Writes acknowledged before this are covered by a cut.
+    published: Moment,
+    /// It began without what the lives before it had on their disk.
     disk_lost: bool,
+}
+
+impl Life {
+    fn new(began: Moment, disk_lost: bool) -> Self {
+        Self { began, covered: Moment::START, published: Moment::START, disk_lost }
+    }
 }
 
 /// All commands.
 pub(super) struct Log {
     clock: u64,
+    /// The world's time.
+    now: Duration,
     ops: Vec<Op>,
     lives: Vec<Life>,
     acks_are_durable: bool,
@@ -85,8 +103,12 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(acks_are_durable: bool) -> Self {
-        let life = Life { began: Moment::START, covered: Moment::START, disk_lost: false };
-        Self { clock: 0, ops: Vec::new(), lives: vec![life], acks_are_durable }
+        let lives = vec![Life::new(Moment::START, false)];
+        Self { clock: 0, now: Duration::ZERO, ops: Vec::new(), lives, acks_are_durable }
+    }
+
+    pub(super) fn set_time(&mut self, now: Duration) {
+        self.now = now;
     }
 
     fn tick(&mut self) -> Moment {
@@ -96,7 +118,8 @@ impl Log {
 
     pub(super) fn invoke(&mut self, command: Command) -> OpId {
         let (invoked, life) = (self.tick(), self.life());
-        let op = Op { command, life, invoked, ended: Moment::NEVER, acknowledged: false };
+        let (ended, answered) = (Moment::NEVER, Duration::MAX);
+        let op = Op { command, life, invoked, ended, acknowledged: false, answered };
         self.ops.push(op);
         OpId(self.ops.len() as u32 - 1)
     }
@@ -106,9 +129,25 @@ impl Log {
         let life = self.lives.last_mut().expect("there is always a life");
         let op = &mut self.ops[op.0 as usize];
         assert_eq!(op.ended, Moment::NEVER, "one reply to each command");
-        (op.ended, op.acknowledged) = (now, true);
-        if op.command == Command::Flush {
+        (op.ended, op.acknowledged, op.answered) = (now, true, self.now);
+        if matches!(op.command, Command::Flush | Command::Cut) {
             life.covered = life.covered.max(op.invoked);
+        }
+        if op.command == Command::Cut {
+            life.published = life.published.max(op.invoked);
+        }
+    }
+
+    /// What was acknowledged `age` ago or earlier counts as covered by a cut.
+    pub(super) fn publish_by_age(&mut self, age: Duration) {
+        let Some(latest) = self.now.checked_sub(age) else { return };
+        let life = self.life();
+        let of_life = self.ops.iter().rev().take_while(|op| op.life == life);
+        let old = of_life.filter(|op| op.acknowledged && op.answered <= latest).map(|op| op.ended);
+        if let Some(newest) = old.max() {
+            let life = self.lives.last_mut().expect("there is always a life");
+            let after = Moment(newest.0 + 1);
+            (life.published, life.covered) = (life.published.max(after), life.covered.max(after));
         }
     }
 
@@ -122,7 +161,7 @@ impl Log {
         let now = self.tick();
         let open = self.ops.iter_mut().filter(|op| op.ended == Moment::NEVER);
         open.for_each(|op| op.ended = now);
-        self.lives.push(Life { began: now, covered: Moment::START, disk_lost });
+        self.lives.push(Life::new(now, disk_lost));
     }
 
     pub(super) fn op(&self, op: OpId) -> &Op {
@@ -138,7 +177,7 @@ impl Log {
     pub(super) fn is_covered(&self, op: &Op) -> bool {
         let fua = match op.command {
             Command::Write { fua, .. } | Command::Zero { fua, .. } => fua,
-            Command::Read { .. } | Command::Flush => false,
+            Command::Read { .. } | Command::Flush | Command::Cut => false,
         };
         let flushed = op.ended < self.lives[op.life as usize].covered;
         op.acknowledged && (fua || flushed || self.acks_are_durable)
@@ -150,6 +189,28 @@ impl Log {
 
     pub(super) fn life_began(&self, life: u32) -> Moment {
         self.lives[life as usize].began
+    }
+
+    /// The first life from `life` on, but not itself, that began without its predecessors' disk.
+    pub(super) fn next_loss(&self, life: u32) -> Option<u32> {
+        (life + 1..=self.life()).find(|&later| self.lives[later as usize].disk_lost)
+    }
+
+    fn has_cut(&self, lives: Range<u32>) -> bool {
+        lives.into_iter().any(|life| self.lives[life as usize].published > Moment::START)
+    }
+
+    /// Whether what a life found when it began is still known for certain: a cut was made before
+    /// the disk was lost, if it was.
+    pub(super) fn outlasts(&self, life: u32) -> bool {
+        self.next_loss(life).is_none_or(|loss| self.has_cut(life..loss))
+    }
+
+    /// Whether a write of an earlier life is known for certain to be there, or overwritten.
+    pub(super) fn survives(&self, op: &Op) -> bool {
+        let Some(loss) = self.next_loss(op.life) else { return self.is_covered(op) };
+        let published = op.acknowledged && op.ended < self.lives[op.life as usize].published;
+        published || (self.is_covered(op) && self.has_cut(op.life + 1..loss))
     }
 
     /// Whether the disk was lost at the end of `life` or later.

@@ -368,6 +368,85 @@ fn rule_4_what_was_lost_before_does_not_come_back_from_the_bucket() {
 }
 
 #[test]
+fn rule_4_a_write_that_an_earlier_loss_took_need_not_come_before_later_ones() {
+    let mut bench = Bench::new();
+    bench.write(0, 1);
+    bench.flush();
+    bench.judge.crash(false);
+    assert_eq!(bench.recover(), Ok(()));
+    // The disk goes, and nobody looks before the next write is published and the disk goes again.
+    bench.judge.crash(true);
+    bench.clear(0, 1);
+    bench.write(8, 1);
+    bench.judge.crash(true);
+    assert_eq!(bench.recover(), Ok(()));
+}
+
+#[test]
+fn rule_4_a_crash_that_leaves_the_disk_takes_single_writes() {
+    let mut bench = Bench::new();
+    let lost = bench.send(0, 1);
+    bench.judge.done(lost);
+    bench.write(8, 1);
+    bench.judge.crash(false);
+    bench.judge.crash(true);
+    assert_eq!(bench.recover(), Ok(()));
+}
+
+#[test]
+fn rule_4_what_a_cut_covers_outlives_the_disk() {
+    for cut_in_later_life in [false, true] {
+        for crashes in [1, 2] {
+            let mut bench = Bench::new();
+            bench.write(0, 1);
+            bench.flush();
+            if cut_in_later_life {
+                bench.judge.crash(false);
+            }
+            let cut = bench.judge.invoke(Command::Cut);
+            bench.write(1, 1);
+            bench.judge.done(cut);
+            (0..crashes).for_each(|_| bench.judge.crash(true));
+            bench.clear(1, 1);
+            assert_eq!(bench.read(1, 1), Ok(()), "it was written after the cut was sent");
+            bench.clear(0, 1);
+            assert_eq!(bench.read(0, 1), Err(Verdict::SilentZeros));
+        }
+    }
+}
+
+#[test]
+fn rule_4_what_was_seen_before_a_cut_outlives_the_disk() {
+    let mut bench = Bench::new();
+    bench.write(0, 1);
+    bench.judge.crash(false);
+    assert_eq!(bench.recover(), Ok(()));
+    let cut = bench.judge.invoke(Command::Cut);
+    bench.judge.done(cut);
+    bench.write(0, 1);
+    bench.judge.crash(false);
+    assert_eq!(bench.recover(), Ok(()));
+    bench.judge.crash(true);
+    bench.clear(0, 1);
+    assert_eq!(bench.read(0, 1), Err(Verdict::SilentZeros));
+}
+
+#[test]
+fn rule_4_what_is_old_enough_outlives_the_disk() {
+    let age = Duration::from_secs(3);
+    for (now, verdict) in [(12, Ok(())), (13, Err(Verdict::SilentZeros))] {
+        let mut bench = Bench::new();
+        bench.judge.set_time(Duration::from_secs(10));
+        bench.write(0, 1);
+        bench.judge.set_time(Duration::from_secs(now));
+        bench.judge.publish_by_age(age);
+        bench.judge.crash(true);
+        bench.clear(0, 1);
+        assert_eq!(bench.read(0, 1), verdict);
+    }
+}
+
+#[test]
 fn rule_5_silent_zeros_have_their_own_verdict() {
     let mut bench = Bench::new();
     bench.write(0, 1);

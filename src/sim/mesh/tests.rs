@@ -12,7 +12,7 @@ const NO_REST: Duration = Duration::ZERO;
 fn received(seed: u64, cores: u16, room: usize, rest: Duration) -> Vec<(u16, u32)> {
     let executor = Executor::new(seed, false);
     let process = executor.start_process();
-    let mut ends = SimMesh::connect(&executor, process, cores, room);
+    let mut ends = SimMesh::connect(&executor, process, cores, room, Duration::from_micros(60));
     let pump = ends.remove(0);
     assert_eq!((pump.me(), pump.cores()), (CoreId(0), cores));
     for end in ends {

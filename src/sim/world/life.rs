@@ -12,7 +12,7 @@ use crate::sim::disk::{Call, DiskFaults};
 use crate::sim::executor::Budget;
 use crate::sim::host::Host;
 use crate::sim::judge::Command;
-use crate::sim::limits::{PHASE_SPAN, PHASE_STEPS};
+use crate::sim::limits::{PHASE_SPAN, PHASE_STEPS, UPLOAD_SPAN};
 use crate::sim::random::Random;
 use crate::sim::store::StoreFaults;
 use crate::sim::subject::Subject;
@@ -39,7 +39,7 @@ impl<S: Subject> World<S> {
         let (tuning, blocks) = (self.scenario.tuning, self.scenario.volume_blocks);
         let host = Host::boot(&self.executor, &self.drive, &self.bucket, cores, tuning, blocks);
         self.executor.note(&[u64::from(cores)], || format!("boot with {cores} cores, {end:?}"));
-        let shift = Shift::new(&self.scenario, &self.judge);
+        let shift = Shift::new(&self.scenario, &self.judge, &self.executor);
         self.stay(&host, &shift, end)?;
         self.crash(&host);
         Ok(())
@@ -47,6 +47,7 @@ impl<S: Subject> World<S> {
 
     /// The life up to its crash.
     fn stay(&mut self, host: &Host, shift: &Rc<Shift>, end: End) -> Result<(), Fault> {
+        let before = self.drive.used();
         let early = end == End::Crash && self.random.chance(4);
         let mut trigger = Trigger::NEVER;
         if early {
@@ -85,7 +86,16 @@ impl<S: Subject> World<S> {
         }
         self.executor.run(BUDGET, || self.is_time(trigger) || shift.is_over())?;
         shift.verdict()?;
+        self.weigh(host, before)?;
         if end == End::Close { self.close(host, shift, &volumes[0]) } else { Ok(()) }
+    }
+
+    /// The log keeps its cap, whatever the store does.
+    fn weigh(&self, host: &Host, before: u64) -> Result<(), Fault> {
+        let tuning = &host.tuning;
+        let shard = tuning.wal_segments * tuning.segment_blocks * wal::BLOCK_BYTES as u64;
+        let (used, most) = (self.drive.used(), before + shard * host.cores.len() as u64);
+        if S::CUTS && used > most { Err(Fault::Overfull { used, most }) } else { Ok(()) }
     }
 
     /// All faults stop: what the clients wait for is answered, the volume drains and closes.
@@ -94,10 +104,13 @@ impl<S: Subject> World<S> {
         shift.stop();
         self.executor.run(BUDGET, || shift.is_over())?;
         shift.verdict()?;
-        let flush = self.judge.borrow_mut().invoke(Command::Flush);
+        let last = if S::CUTS { Command::Cut } else { Command::Flush };
+        let flush = self.judge.borrow_mut().invoke(last);
         let volume = volume.clone();
         let closed = self.phase(host, Trigger::NEVER, async move { S::close(&volume).await })?;
         match closed {
+            // A lie of the store stopped it.
+            Some(Err(_)) if shift.all_may_fail.get() => Ok(()),
             Some(Err(error)) => Err(Fault::Unclosed(error.to_string())),
             Some(Ok(())) => {
                 self.judge.borrow_mut().done(flush);
@@ -154,6 +167,9 @@ impl<S: Subject> World<S> {
     }
 
     fn draw_trigger(&mut self, steps: u64) -> Trigger {
+        if self.scenario.long_lives && !self.random.chance(4) {
+            return Trigger::draw_late(&self.executor, steps, &mut self.random);
+        }
         Trigger::draw(&self.executor, &self.drive, steps, &mut self.random)
     }
 
@@ -178,13 +194,25 @@ impl<S: Subject> World<S> {
             disk.failing.push((call, random.scaled(1..60) - 1));
             shift.all_may_fail.set(true);
         }
-        self.drive.set_faults(disk);
         let mut store = scenario.store;
+        if !self.created {
+            // What a lie at its creation leaves is no volume yet.
+            store.lie_one_in = 0;
+        }
         if !opening && random.chance(scenario.outage_one_in) {
             let from = self.executor.now() + Duration::from_micros(random.scaled(1..1_000_000));
-            let span = Duration::from_micros(random.scaled(1000..60_000_000));
+            let span = Duration::from_micros(random.scaled(1000..300_000_000));
             store.outage = Some((from, from + span));
         }
+        self.healthy = !store.slow
+            && store.error_one_in == 0
+            && store.lie_one_in == 0
+            && store.outage.is_none()
+            && disk.failing.is_empty()
+            && disk.stall_one_in == 0;
+        self.drive.set_faults(disk);
+        // A lie about a manifest makes a volume believe that it lost its place, and stop.
+        shift.all_may_fail.set(shift.all_may_fail.get() || store.lie_one_in > 0);
         shift.reads_may_fail.set(store.error_one_in > 0 || store.outage.is_some());
         self.bucket.set_faults(store);
     }
@@ -211,7 +239,13 @@ impl<S: Subject> World<S> {
         if disk_lost {
             self.drive.replace();
         }
-        self.judge.borrow_mut().crash(disk_lost);
+        let mut judge = self.judge.borrow_mut();
+        judge.set_time(self.executor.now());
+        if S::CUTS && self.healthy {
+            judge.publish_by_age(scenario.tuning.cut_every + UPLOAD_SPAN);
+        }
+        judge.crash(disk_lost);
+        drop(judge);
         self.life += 1;
     }
 }

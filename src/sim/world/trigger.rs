@@ -14,6 +14,11 @@ pub(super) struct Trigger {
 impl Trigger {
     pub(super) const NEVER: Self = Self { step: u64::MAX, call: None };
 
+    /// A crash in the last three quarters of the next `steps`.
+    pub(super) fn draw_late(executor: &Executor, steps: u64, r: &mut Random) -> Self {
+        Self { step: executor.steps() + r.within(steps / 4..steps.max(1)), call: None }
+    }
+
     /// A crash within the next `steps`.
     pub(super) fn draw(executor: &Executor, drive: &Drive, steps: u64, r: &mut Random) -> Self {
         let step = executor.steps() + r.scaled(1..steps.max(2));
