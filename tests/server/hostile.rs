@@ -121,6 +121,22 @@ fn requests_that_make_no_sense_are_refused_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_refused_write_is_answered_once_its_payload_has_arrived() {
+    let home = Home::on_cores("1");
+    let server = home.serve("1M");
+    let mut client = enter(&server);
+    let mut write = request(wire::NBD_CMD_WRITE, 9, 1 << 20, 1 << 20);
+    write.resize(write.len() + (1 << 20) - 1, 1);
+    client.write_all(&write).expect("room");
+    client.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
+    let early = client.read(&mut [0]).expect_err("no reply is due");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    client.write_all(&[1]).expect("room");
+    let (error, cookie) = reply(&mut client);
+    assert!(error != 0 && cookie == 9, "{error}");
+}
+
+#[test]
 fn clients_that_take_no_replies_hold_up_nobody() {
     let home = Home::on_cores("1");
     let server = home.serve("1G");
