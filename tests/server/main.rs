@@ -3,7 +3,10 @@
 
 mod clients;
 mod control;
+mod drain;
 mod durability;
 mod fixture;
 mod hostile;
+mod read_only;
+mod recovery;
 mod space;

@@ -27,7 +27,7 @@ fn what_a_killed_server_left_in_a_log_reaches_the_store_without_a_client() {
 #[test]
 fn a_volume_whose_log_the_store_covers_is_left_alone_until_a_client_comes() {
     let home = Home::new();
-    let server = home.serve_with("16M", &["--create", "late=16M", "--rpo-seconds", "1"]);
+    let server = home.serve_with("16M", &["--create", "late=16M", "--rpo-seconds", "3"]);
     if !server.nbdsh(WRITE) {
         return;
     }
