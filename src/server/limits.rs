@@ -34,7 +34,8 @@ pub const SEND_BYTES: usize = 1 << 20;
 /// largest requests does not keep the next from being read.
 pub const CONNECTION_PAYLOAD: usize = 2 * MAX_PAYLOAD as usize;
 
-/// Payload that a connection may have under way even if others use up the memory of its core.
+/// Payload that a connection may have under way beside the shared memory of its core, whatever
+/// others do.
 pub const CONNECTION_RESERVE: usize = 256 << 10;
 
 /// Least payload memory of one core: one of the largest requests.
