@@ -10,6 +10,7 @@ pub mod machine;
 pub mod new_volume;
 pub mod size;
 pub mod source;
+pub mod span;
 pub mod store_url;
 
 mod resolve;
@@ -17,6 +18,7 @@ mod resolve;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chunk::VolumeName;
 use wal::VolumeId;
 
 pub use error::{ConfigError, ValueError};
@@ -26,6 +28,7 @@ pub use new_volume::{NewVolume, VolumeSize};
 pub use resolve::resolve;
 pub use size::ByteSize;
 pub use source::Flags;
+pub use span::Wait;
 pub use store_url::StoreUrl;
 
 /// Where the file is looked for unless it is named.
@@ -44,6 +47,8 @@ pub struct Settings {
     pub memory: ByteSize,
     /// Where NBD clients connect; never empty.
     pub listen: Vec<Listen>,
+    /// Volumes that no client may write to.
+    pub read_only: Vec<VolumeName>,
     /// Least severe messages that are logged.
     pub log: log::LevelFilter,
     /// Cap of the segment files of one volume, over all shards.
@@ -81,10 +86,16 @@ impl Settings {
         self.data_dir.join("lock")
     }
 
+    /// The directory of the write-ahead logs of all volumes.
+    #[must_use]
+    pub fn logs_dir(&self) -> PathBuf {
+        self.data_dir.join("wal")
+    }
+
     /// The directory of the segment files of a volume's write-ahead log.
     #[must_use]
     pub fn wal_dir(&self, volume: VolumeId) -> PathBuf {
-        self.data_dir.join("wal").join(volume.to_string())
+        self.logs_dir().join(volume.to_string())
     }
 
     /// The socket on which the serving process takes requests of the other commands.

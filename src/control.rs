@@ -13,9 +13,11 @@ mod socket;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::limits::MAX_WAIT;
 use crate::error::ErrorKind;
 
 pub use client::ControlClient;
@@ -35,8 +37,14 @@ pub enum Op {
     },
     /// Which volumes are open? Answered with [`Answer::Volumes`].
     Volumes,
-    /// Upload everything that is dirty in every open volume, then say [`Answer::Drained`].
-    Drain,
+    /// Upload everything that was acknowledged of this volume, then say [`Answer::Drained`];
+    /// refused as [`ErrorKind::Retry`] when the time is over.
+    Drain {
+        /// Name of the volume.
+        volume: String,
+        /// How long to try.
+        seconds: u64,
+    },
     /// Delete this volume; refused as [`ErrorKind::Busy`] while clients are connected to it.
     /// Answered with [`Answer::Deleted`].
     Delete {
@@ -46,12 +54,15 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whether the work may take long, because it moves data.
+    /// How long the outcome is waited for.
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub fn patience(&self) -> Duration {
         match self {
-            Self::Ping | Self::Status { .. } | Self::Volumes => false,
-            Self::Drain | Self::Delete { .. } => true,
+            Self::Ping | Self::Status { .. } | Self::Volumes => limits::SHORT_OP_TIMEOUT,
+            Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
+            Self::Drain { seconds, .. } => {
+                Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
+            }
         }
     }
 }
@@ -133,6 +144,9 @@ pub struct VolumeStatus {
     pub state: VolumeState,
     /// Its size.
     pub size_bytes: u64,
+    /// Whether no client may write to it.
+    #[serde(default)]
+    pub read_only: bool,
     /// Clients that have it open.
     pub connections: u32,
     /// Number of its last opening for writing.

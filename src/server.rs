@@ -20,6 +20,10 @@ mod admin;
 mod budget;
 mod clients;
 mod connection;
+mod crew;
+mod descriptors;
+mod drain;
+mod end;
 mod env;
 mod errno;
 mod error;
@@ -33,32 +37,38 @@ mod member;
 mod memory;
 mod negotiate;
 mod outbox;
+mod patience;
 mod perform;
 mod ready;
 mod receive;
+mod recover;
 mod spin;
 mod store;
 mod turn;
 mod volumes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_channel::Receiver;
-use chunk::Workers;
+use async_channel::{Receiver, Sender};
+use chunk::{VolumeName, Workers};
+use wal::VolumeId;
 
-use crate::config::{NewVolume, Settings};
+use crate::config::{ByteSize, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::limits::RING_MESSAGES;
 use crate::runtime::cores::abort_on_panic;
 use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
 
+pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
 pub use store::AnyStore;
 
 use clients::Clients;
+use drain::Drain;
 use lead::Lead;
-use member::{Member, Shared};
+use member::{Member, Order, Role, Shared};
 
 /// Serves all volumes of the store until SIGTERM or SIGINT; makes those of `create` that are
 /// missing first. The caller holds the lock on the data directory.
@@ -70,8 +80,45 @@ pub fn run(
     create: &[NewVolume],
     requests: Receiver<ControlRequest>,
 ) -> Result<(), ServeError> {
-    abort_on_panic();
+    if let Some(files) = descriptors::raise().filter(|files| *files < limits::FEW_FILES) {
+        log::warn!("only {files} files may be open (`ulimit -n`): that is enough for few volumes");
+    }
     let stop = StopSignals::catch().map_err(ServeError::Signals)?;
+    start(settings, |cores, workers| {
+        Ok(Role::Serve(Box::new(Lead {
+            settings: settings.clone(),
+            create: create.to_vec(),
+            listeners: accept::bind(&settings.listen)?,
+            requests,
+            stop,
+            workers,
+            cores,
+        })))
+    })
+}
+
+/// Uploads everything that the log of a volume has and the store lacks; `tell` hears from time to
+/// time how much that still is. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`DrainError`] when the time is over, or the volume cannot be opened.
+pub fn drain(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    timeout: Duration,
+    tell: Box<dyn Fn(ByteSize) + Send>,
+) -> Result<(), ServeError> {
+    // One core can do it, whatever number made the log, and needs the least.
+    let settings = Settings { cores: 1, ..settings.clone() };
+    start(&settings, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
+}
+
+/// Starts the cores and waits for their end; core 0 does what `role` says.
+fn start(
+    settings: &Settings,
+    role: impl FnOnce(Vec<Sender<Order>>, Workers) -> Result<Role, ServeError>,
+) -> Result<(), ServeError> {
+    abort_on_panic();
     let plan = CorePlan::new(&options(settings))?;
     let cores = plan.cores();
     // All other threads start before the executors, whose pin they would inherit.
@@ -83,25 +130,17 @@ pub fn run(
         payload_bytes: memory::core_payload(settings, cores),
         host: host_id::load(&settings.data_dir)?,
         clients: Arc::new(Clients::default()),
+        read_only: Arc::new(settings.read_only.iter().cloned().collect()),
     };
-    let listeners = accept::bind(&settings.listen)?;
     let (senders, inboxes): (Vec<_>, Vec<_>) =
         (0..cores).map(|_| async_channel::bounded(limits::CORE_INBOX)).unzip();
-    let mut lead = Some(Lead {
-        settings: settings.clone(),
-        create: create.to_vec(),
-        listeners,
-        requests,
-        stop,
-        workers,
-        cores: senders,
-    });
+    let mut role = Some(role(senders, workers)?);
     let ends = RingMesh::build_with_slots(cores, RING_MESSAGES);
     let seeds = ends.into_iter().zip(inboxes).map(|(mesh, inbox)| Member {
         mesh,
         inbox,
         shared: shared.clone(),
-        lead: lead.take(),
+        role: role.take(),
     });
     let running = plan.start(seeds.collect(), member::run)?;
     running.join()?.into_iter().collect()

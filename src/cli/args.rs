@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::key::Key;
-use crate::config::{Flags, NewVolume, VolumeSize};
+use crate::config::{Flags, NewVolume, VolumeSize, Wait};
 
 /// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
 /// object store.
@@ -65,6 +65,11 @@ pub(super) struct ServingOptions {
     /// unix:DATA_DIR/nbd.sock] [env: KRAIT_LISTEN, separated by commas]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
+
+    /// A volume that no client may write to; may be given several times [default: none] [env:
+    /// KRAIT_READ_ONLY, separated by commas]
+    #[arg(long, value_name = "NAME")]
+    read_only: Vec<String>,
 
     /// Most bytes of the write-ahead log of one volume [default: a tenth of the free disk, 256M to
     /// 4G] [env: KRAIT_WAL_CAP]
@@ -170,6 +175,16 @@ pub(super) enum VolumeCommand {
         #[command(flatten)]
         json: JsonOption,
     },
+    /// Wait until everything that was acknowledged of a volume is in the object store
+    Drain {
+        /// Its name
+        name: VolumeName,
+        /// How long to wait: a number with s, m or h, 1s to 1h
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        timeout: Wait,
+        #[command(flatten)]
+        json: JsonOption,
+    },
     /// Delete a volume and all its data; refused while clients are connected to it
     Delete {
         /// Its name
@@ -217,6 +232,9 @@ impl GlobalOptions {
             add(Key::RpoBytes, &serving.rpo_bytes);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
+            }
+            if !serving.read_only.is_empty() {
+                values.push((Key::ReadOnly, serving.read_only.clone()));
             }
         }
         Flags { config: self.config.clone(), values }

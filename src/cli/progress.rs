@@ -22,6 +22,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// Whether anybody can see it.
+    pub(super) fn is_seen(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
     /// Says how far it is.
     pub(super) fn say(&self, what: impl Into<Cow<'static, str>>) {
         self.0.set_message(what);

@@ -2,6 +2,7 @@
 
 mod check;
 mod delete;
+mod drain;
 pub mod error;
 mod info;
 mod log;
@@ -35,6 +36,9 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
         VolumeCommand::Info { name, json } => info::info(settings, name, json.json),
         VolumeCommand::Status { name, json } => info::status(settings, name, json.json),
         VolumeCommand::Check { name, json } => check::check(settings, name, json.json),
+        VolumeCommand::Drain { name, timeout, json } => {
+            drain::drain(settings, name, *timeout, json.json)
+        }
         VolumeCommand::Delete { name, yes, json } => {
             delete::delete(settings, name, *yes, json.json)
         }

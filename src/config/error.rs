@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use chunk::VolumeNameError;
+
 use super::listen::ListenError;
 use super::size::{ByteSize, SizeError};
 use super::source::Source;
@@ -97,6 +99,9 @@ pub enum ValueError {
     /// Not a listening address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Not the name of a volume.
+    #[error(transparent)]
+    Name(#[from] VolumeNameError),
     /// Not a whole number.
     #[error("`{text}` is not a whole number")]
     Number {

@@ -13,6 +13,8 @@ pub enum Key {
     Memory,
     /// Listening addresses.
     Listen,
+    /// Volumes that no client may write to.
+    ReadOnly,
     /// Log level.
     Log,
     /// Cap of the write-ahead log of one volume.
@@ -27,12 +29,13 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
         Self::Memory,
         Self::Listen,
+        Self::ReadOnly,
         Self::Log,
         Self::WalCap,
         Self::WalSegment,
@@ -49,6 +52,7 @@ impl Key {
             Self::Cores => "cores",
             Self::Memory => "memory",
             Self::Listen => "listen",
+            Self::ReadOnly => "serve.read_only",
             Self::Log => "log",
             Self::WalCap => "wal.cap",
             Self::WalSegment => "wal.segment",
@@ -66,6 +70,7 @@ impl Key {
             Self::Cores => "KRAIT_CORES",
             Self::Memory => "KRAIT_MEMORY",
             Self::Listen => "KRAIT_LISTEN",
+            Self::ReadOnly => "KRAIT_READ_ONLY",
             Self::Log => "KRAIT_LOG",
             Self::WalCap => "KRAIT_WAL_CAP",
             Self::WalSegment => "KRAIT_WAL_SEGMENT",
@@ -83,6 +88,7 @@ impl Key {
             Self::Cores => "--cores",
             Self::Memory => "--memory",
             Self::Listen => "--listen",
+            Self::ReadOnly => "--read-only",
             Self::Log => "-v",
             Self::WalCap => "--wal-cap",
             Self::WalSegment => "--wal-segment",
@@ -94,7 +100,7 @@ impl Key {
     /// Whether the setting is a list.
     #[must_use]
     pub const fn is_list(self) -> bool {
-        matches!(self, Self::Listen)
+        matches!(self, Self::Listen | Self::ReadOnly)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Floors and ceilings of the settings.
 
+use std::time::Duration;
+
 use super::size::ByteSize;
 
 /// Least memory that the server runs in.
@@ -57,6 +59,13 @@ pub const MIN_RPO_BYTES: ByteSize = ByteSize::mib(4);
 
 /// Most listening addresses.
 pub const MAX_LISTENERS: usize = 64;
+
+/// Most volumes that are named as read-only.
+pub const MAX_READ_ONLY: usize = 4096;
+
+/// Longest wait that a command can be asked for: while it waits it takes one of the few places for
+/// commands at the server.
+pub const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// Largest configuration file.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use chunk::VolumeName;
+
 use super::error::{ConfigError, ValueError};
 use super::explain::Explained;
 use super::key::Key;
@@ -26,14 +28,25 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let cores = resolver.cores(machine)?;
     let memory = resolver.memory(machine)?;
     let listen = resolver.listen(&data_dir)?;
+    let read_only = resolver.read_only()?;
     let log = resolver.log()?;
     let wal_segment = resolver.wal_segment(cores)?;
     let wal_cap = resolver.wal_cap(machine, &data_dir, cores, wal_segment)?;
     let age = resolver.rpo_age()?;
     let bytes = resolver.rpo_bytes(wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
-    let settings =
-        Settings { data_dir, store, cores, memory, listen, log, wal_cap, wal_segment, rpo };
+    let settings = Settings {
+        data_dir,
+        store,
+        cores,
+        memory,
+        listen,
+        read_only,
+        log,
+        wal_cap,
+        wal_segment,
+        rpo,
+    };
     let mut explained = resolver.explained;
     explained.sort_by_key(|line| Key::ALL.iter().position(|key| key.name() == line.key));
     Ok(Resolved { settings, explained, file: sources.file_path().map(Path::to_owned) })
@@ -173,6 +186,23 @@ impl Resolver<'_> {
         let shown: Vec<String> = listen.iter().map(ToString::to_string).collect();
         self.explained.push(Explained::new(key, shown.join(","), &source));
         Ok(listen)
+    }
+
+    fn read_only(&mut self) -> Result<Vec<VolumeName>, ConfigError> {
+        let key = Key::ReadOnly;
+        let default =
+            Raw { texts: Vec::new(), source: Source::Default("every volume is writable") };
+        let Raw { texts, source } = self.sources.find(key)?.unwrap_or(default);
+        let (value, max) = (texts.len() as u64, limits::MAX_READ_ONLY as u64);
+        if value > max {
+            return Err(refuse(key, source, ValueError::Range { value, min: 0, max }));
+        }
+        let parse = |text: &String| VolumeName::new(text.trim()).map_err(ValueError::Name);
+        let names: Result<Vec<_>, _> = texts.iter().map(parse).collect();
+        let names = names.map_err(|problem| refuse(key, source.clone(), problem))?;
+        let shown: Vec<&str> = names.iter().map(VolumeName::as_str).collect();
+        self.explained.push(Explained::new(key, shown.join(","), &source));
+        Ok(names)
     }
 
     fn log(&mut self) -> Result<log::LevelFilter, ConfigError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, VolumeStatus, limits};
-use crate::config::Settings;
+use crate::config::{Settings, Wait};
 
 /// A connection to the process that serves a data directory.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl ControlClient {
         };
         let mut line = serde_json::to_vec(op).expect("an operation is plain data");
         line.push(b'\n');
-        let wait = if op.is_long() { limits::LONG_OP_TIMEOUT } else { limits::SHORT_OP_TIMEOUT };
+        let wait = op.patience();
         let stream = self.stream.get_mut();
         stream
             .set_read_timeout(Some(wait + limits::ANSWER_GRACE))
@@ -101,6 +101,18 @@ impl ControlClient {
     pub fn volumes(&mut self) -> Result<Vec<VolumeStatus>, ControlError> {
         match self.ask(&Op::Volumes)? {
             Answer::Volumes { volumes } => Ok(volumes),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has everything uploaded that was acknowledged of a volume.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Retry`] when the time is over.
+    pub fn drain(&mut self, volume: String, timeout: Wait) -> Result<(), ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::Drain { volume, seconds })? {
+            Answer::Drained => Ok(()),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

@@ -156,7 +156,7 @@ impl Connection {
 
     /// Hands a request to core 0 and waits for the outcome, not for ever.
     fn forward(&self, op: Op) -> Response {
-        let wait = if op.is_long() { limits::LONG_OP_TIMEOUT } else { limits::SHORT_OP_TIMEOUT };
+        let wait = op.patience();
         let (sender, outcome) = sync_channel(1);
         match self.0.requests.try_send(ControlRequest { op, reply: Reply(sender) }) {
             Ok(()) => {}

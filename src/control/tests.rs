@@ -16,6 +16,7 @@ fn settings(data_dir: &Path) -> Settings {
         cores: 1,
         memory: ByteSize::mib(256),
         listen: Vec::new(),
+        read_only: Vec::new(),
         log: log::LevelFilter::Off,
         wal_cap: ByteSize::gib(1),
         wal_segment: ByteSize::mib(16),
@@ -68,7 +69,7 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             Op::Delete { .. } => reply.send(Ok(Answer::Deleted)),
             Op::Volumes => reply.send(Ok(Answer::Volumes { volumes: Vec::new() })),
             Op::Ping | Op::Status { .. } => reply.send(Ok(Answer::Drained)),
-            Op::Drain => drop(reply),
+            Op::Drain { .. } => drop(reply),
         }
     }
 }
@@ -89,7 +90,7 @@ fn questions_on_one_connection_are_answered_in_turn() {
 #[test]
 fn a_request_that_core_0_drops_is_answered() {
     let fixture = Fixture::below("d");
-    let error = fixture.client().ask(&Op::Drain).unwrap_err();
+    let error = fixture.client().drain("vm1".to_owned(), "1s".parse().unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
 }
 

@@ -12,7 +12,7 @@ use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::limits::Tuning;
 use super::mesh::CoreId;
-use super::message::{Answer, Ask};
+use super::message::{Answer, Ask, Reason};
 use super::peers::{Outcome, Peers};
 use super::registry::Registry;
 use super::shard::Shard;
@@ -176,10 +176,10 @@ impl<E: Env> Core<E> {
                 Shard::open(self, *open).await?;
                 Ok(Answer::Done)
             }
-            Ask::Open(volume) => self.open_registered(volume).await,
-            Ask::OpenAs(number, volume) => {
-                let shared = super::open::open(&self, number, volume).await?;
-                Ok(Answer::Opened(number, shared))
+            Ask::Open(volume) => self.open_registered(volume, Reason::Use).await,
+            Ask::OpenAs(number, volume, reason) => {
+                let opened = super::open::open(&self, number, volume, reason).await?;
+                Ok(opened.map_or(Answer::Done, |shared| Answer::Opened(number, shared)))
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),

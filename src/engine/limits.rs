@@ -36,6 +36,9 @@ pub const SEAL_SLICE_BYTES: usize = 256 << 10;
 /// Map operations between two pauses (about 100 ns each).
 pub const MAP_SLICE_ENTRIES: usize = 256;
 
+/// Map entries that counting looks at between two pauses (about 10 ns each).
+pub const COUNT_SLICE_ENTRIES: usize = 4096;
+
 /// Capacity of one ring of the mesh, in messages. A core may have half as many calls under way at
 /// another, so that answers always find room and two cores never wait for each other's ring.
 pub const RING_MESSAGES: usize = 2048;

@@ -96,7 +96,7 @@ pub enum Ask {
     /// For the registry: open a volume, if it is not open yet.
     Open(VolumeId),
     /// For the home of a volume: open it under this number.
-    OpenAs(VolumeNo, VolumeId),
+    OpenAs(VolumeNo, VolumeId, Reason),
     /// For the home of a volume: publish all that is acknowledged.
     Drain(VolumeNo),
     /// For the home of a volume: count what it holds.
@@ -110,6 +110,15 @@ pub enum Ask {
         /// A shard waits for log space.
         urgent: bool,
     },
+}
+
+/// Why a volume is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Somebody uses it.
+    Use,
+    /// Its log may hold what the store lacks. If it does not, the volume is left as it is.
+    Recovery,
 }
 
 /// All that a core needs to open its shard of a volume.

@@ -26,13 +26,14 @@ use super::core::Core;
 use super::error::VolumeError;
 use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
 use super::mesh::CoreId;
-use super::message::{Ask, OpenShard};
+use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
 use super::recovered::{RecoveredShard, deal, log_directory};
 use super::shard::Shard;
 use super::shared::Shared;
 
-/// Opens a volume on all cores and starts its coordinator on this one.
+/// Opens a volume on all cores and starts its coordinator on this one; `None` if it was for
+/// recovery and there is nothing to recover.
 ///
 /// # Errors
 /// The volume's state in the store or in the log cannot be read, is damaged, or belongs to
@@ -41,8 +42,10 @@ pub async fn open<E: Env>(
     core: &Rc<Core<E>>,
     number: VolumeNo,
     volume: VolumeId,
-) -> Result<Arc<Shared>, VolumeError> {
-    let Claimed { seq, manifest, found } = claim(core, volume).await?;
+    reason: Reason,
+) -> Result<Option<Arc<Shared>>, VolumeError> {
+    let claimed = claim(core, volume, reason).await?;
+    let Some(Claimed { seq, manifest, found }) = claimed else { return Ok(None) };
     let layout = Layout::new(manifest.stripe_shift, core.cores());
     let layout = layout.expect("manifests are checked, and there is at least one core");
     let shared = Arc::new(Shared::new(
@@ -70,7 +73,7 @@ pub async fn open<E: Env>(
     } else {
         coordinator.remove_leftovers().await;
     }
-    Ok(shared)
+    Ok(Some(shared))
 }
 
 async fn newest_manifest<E: Env>(
@@ -112,11 +115,19 @@ struct Claimed {
 
 /// Reads the newest manifest and the log, and publishes the manifest again under the next
 /// incarnation. A publication of a process that died may still arrive in between: then all of it
-/// is done again.
-async fn claim<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Claimed, VolumeError> {
+/// is done again. `None`, and nothing is published, if the log has nothing for a recovery: the
+/// volume may by now belong to another host.
+async fn claim<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    reason: Reason,
+) -> Result<Option<Claimed>, VolumeError> {
     for tries_left in (0..CLAIM_TRIES).rev() {
         let (seq, mut manifest) = newest_manifest(core, volume).await?;
         let found = scan_log(core, volume, &manifest).await?;
+        if reason == Reason::Recovery && found.records.is_empty() {
+            return Ok(None);
+        }
         if manifest.owner != core.host && manifest.incarnation.0 > 0 && !found.records.is_empty() {
             return Err(VolumeError::Fenced {
                 volume: volume.to_string(),
@@ -136,7 +147,7 @@ async fn claim<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Claimed, Volu
         }
         // What is too much now is too much at the next opening as well.
         let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
-        return Ok(Claimed { seq, manifest, found });
+        return Ok(Some(Claimed { seq, manifest, found }));
     }
     unreachable!("the last try returns")
 }

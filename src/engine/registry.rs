@@ -13,7 +13,7 @@ use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
 use super::mesh::CoreId;
-use super::message::{Answer, Ask, Counts};
+use super::message::{Answer, Ask, Counts, Reason};
 use super::peers::Outcome;
 use super::shared::Shared;
 use super::signal::Signal;
@@ -44,6 +44,22 @@ impl<E: Env> Core<E> {
         match self.ask(KEEPER, Ask::Open(volume)).await? {
             Answer::Opened(number, shared) => Volume::attach(self.clone(), number, shared),
             _ => unreachable!("opening is answered by the open volume"),
+        }
+    }
+
+    /// Opens a volume if its log holds what the store lacks, and gives its number; `None` if it
+    /// was left alone. Only core 0 may.
+    ///
+    /// # Errors
+    /// See [`super::open::open`].
+    pub async fn recover(
+        self: &Rc<Self>,
+        volume: VolumeId,
+    ) -> Result<Option<VolumeNo>, VolumeError> {
+        assert_eq!(self.id(), KEEPER, "core 0 keeps the registry");
+        match Box::pin(self.open_registered(volume, Reason::Recovery)).await? {
+            Answer::Opened(number, _) => Ok(Some(number)),
+            _ => Ok(None),
         }
     }
 
@@ -81,15 +97,18 @@ impl<E: Env> Core<E> {
         open
     }
 
-    /// Publishes everything of a volume and closes it on all cores. Only core 0 may.
+    /// Publishes everything of a volume and closes it on all cores; waits for one that is being
+    /// opened. Only core 0 may.
     ///
     /// # Errors
     /// The volume was stopped: what was not durable is lost. It is closed all the same.
     pub async fn shut(self: &Rc<Self>, volume: VolumeId) -> Result<(), VolumeError> {
-        let number = match self.registry.volumes.borrow().get(&volume) {
-            Some(Entry::Open(number, _)) => *number,
-            Some(Entry::Opening) | None => return Ok(()),
+        let opened = || match self.registry.volumes.borrow().get(&volume) {
+            Some(Entry::Open(number, _)) => Some(Some(*number)),
+            Some(Entry::Opening) => None,
+            None => Some(None),
         };
+        let Some(number) = self.registry.changed.until(opened).await else { return Ok(()) };
         let closed = self.ask(self.home(number), Ask::Close(number)).await;
         self.registry.volumes.borrow_mut().remove(&volume);
         self.registry.changed.notify();
@@ -104,7 +123,11 @@ impl<E: Env> Core<E> {
     }
 
     /// Opens a volume unless it is open or being opened.
-    pub(super) async fn open_registered(self: &Rc<Self>, volume: VolumeId) -> Outcome {
+    pub(super) async fn open_registered(
+        self: &Rc<Self>,
+        volume: VolumeId,
+        reason: Reason,
+    ) -> Outcome {
         let registry = &self.registry;
         let open = || {
             let mut volumes = registry.volumes.borrow_mut();
@@ -122,7 +145,7 @@ impl<E: Env> Core<E> {
         }
         let number = VolumeNo(registry.numbers.get());
         registry.numbers.set(number.0 + 1);
-        let outcome = self.ask(self.home(number), Ask::OpenAs(number, volume)).await;
+        let outcome = self.ask(self.home(number), Ask::OpenAs(number, volume, reason)).await;
         let mut volumes = registry.volumes.borrow_mut();
         match &outcome {
             Ok(Answer::Opened(number, shared)) => {

@@ -20,7 +20,7 @@ use super::error::VolumeError;
 use super::frozen::Frozen;
 use super::limits::COPY_QUANTUM_BYTES;
 use super::log::{Log, NoRoom};
-use super::message::{Answer, Counts, ObjectIds, OpenShard, ShardAsk};
+use super::message::{Answer, ObjectIds, OpenShard, ShardAsk};
 use super::peers::Outcome;
 use super::place::Place;
 use super::sealed::SealedMap;
@@ -146,7 +146,6 @@ impl<E: Env> Shard<E> {
                     Err(stopped) => Some(Err(stopped)),
                 }
             }
-            ShardAsk::Count => Some(Ok(Answer::Counts(self.counts()))),
             _ => None,
         }
     }
@@ -172,7 +171,7 @@ impl<E: Env> Shard<E> {
                 self.folded();
                 Ok(Answer::Done)
             }
-            ShardAsk::Count => Ok(Answer::Counts(self.counts())),
+            ShardAsk::Count => Ok(Answer::Counts(self.counts().await)),
             ShardAsk::Stopped => {
                 self.log.wake_all();
                 Ok(Answer::Done)
@@ -339,19 +338,6 @@ impl<E: Env> Shard<E> {
     fn note_logged(&self, bytes: usize) {
         if bytes > 0 && self.shared.add_dirty(bytes as u64, self.core.tuning.cut_bytes()) {
             self.core.note_dirty(self.volume, false);
-        }
-    }
-
-    fn counts(&self) -> Counts {
-        let maps = self.maps.borrow();
-        let (dirty, log_files) = self.log.counts();
-        let frozen = if maps.frozen.is_some() { self.syncing_bytes.get() } else { 0 };
-        Counts {
-            dirty,
-            logged: maps.dirty.blocks() * BLOCK_BYTES as u64 + frozen,
-            syncing: frozen,
-            cached: self.core.cache.borrow().blocks() * BLOCK_BYTES as u64,
-            log_files,
         }
     }
 }

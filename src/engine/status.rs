@@ -1,14 +1,17 @@
 //! What a client may know of a range without reading it.
 
+use chunk::ExtentMap;
+use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Extent, Lba, ShardBlock, ShardId, ShardRun};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{STATUS_BLOCKS, STATUS_RUNS};
-use super::message::{Answer, ShardAsk, Status, StatusRun};
+use super::limits::{COUNT_SLICE_ENTRIES, STATUS_BLOCKS, STATUS_RUNS};
+use super::message::{Answer, Counts, ShardAsk, Status, StatusRun};
+use super::place::Place;
 use super::read::Home;
 use super::sealed::{PAGE_BLOCKS, PageNo, SealedPlace};
-use super::shard::Shard;
+use super::shard::{Maps, Shard};
 use super::volume::Volume;
 
 impl From<Home> for Status {
@@ -46,7 +49,7 @@ impl<E: Env> Shard<E> {
     }
 }
 
-impl super::shard::Maps {
+impl Maps {
     /// How many blocks from the start of a run on no map knows anything of.
     fn untouched(&self, run: ShardRun) -> u64 {
         let end = PageNo(run.end().0.div_ceil(PAGE_BLOCKS));
@@ -68,6 +71,42 @@ fn push(found: &mut Vec<StatusRun>, run: ShardRun, status: Status) {
             last.run.count += run.count;
         }
         _ => found.push(StatusRun { run, status }),
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// What the shard holds, in bytes. Zeros and holes take none.
+    pub(super) async fn counts(&self) -> Counts {
+        let logged = self.logged_blocks(|maps| Some(&maps.dirty)).await;
+        let frozen = self.logged_blocks(|maps| maps.frozen.as_ref().map(|f| &*f.map)).await;
+        let (dirty, log_files) = self.log.counts();
+        let block = BLOCK_BYTES as u64;
+        Counts {
+            dirty,
+            logged: (logged + frozen) * block,
+            // Nothing once the last chunk is uploaded, though the map is kept for some longer.
+            syncing: self.syncing_bytes.get().min(frozen * block),
+            cached: self.core.cache.borrow().blocks() * block,
+            log_files,
+        }
+    }
+
+    /// Blocks of a map whose data is in the log. The map may change between two parts of it.
+    async fn logged_blocks(&self, map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>) -> u64 {
+        let (mut blocks, mut at) = (0, ShardBlock(0));
+        loop {
+            let mut walked = 0;
+            if let Some(map) = map(&self.maps.borrow()) {
+                for (run, place) in map.iter_from(at).take(COUNT_SLICE_ENTRIES) {
+                    blocks += if matches!(place, Place::Log(_)) { run.count } else { 0 };
+                    (at, walked) = (run.end(), walked + 1);
+                }
+            }
+            if walked < COUNT_SLICE_ENTRIES {
+                return blocks;
+            }
+            self.core.runtime.pause().await;
+        }
     }
 }
 

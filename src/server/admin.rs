@@ -2,18 +2,24 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use async_channel::Receiver;
 use chunk::{VolumeName, Workers, catalog};
 use wal::VolumeId;
+use wal::disk::Disk as _;
 use wal::runtime::Runtime;
+use wal::scan::FILE_SUFFIX;
 
+use super::drain::drain;
 use super::local::Local;
+use super::volumes;
+use crate::config::limits::MAX_WAIT;
 use crate::config::{Listen, Settings};
 use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, VolumeState, VolumeStatus};
-use crate::engine::cache::VolumeNo;
 use crate::engine::error::VolumeError;
 use crate::engine::message::Counts;
+use crate::engine::recovered::log_directory;
 use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
 
@@ -57,7 +63,12 @@ impl Admin {
                 self.status(&name, id).await.map(Answer::Status)
             }
             Op::Volumes => self.volumes().await,
-            Op::Drain => self.drain().await,
+            Op::Drain { volume, seconds } => {
+                let (name, id) = self.find(&volume).await?;
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                let drained = drain(&self.local, &name, id, timeout).await;
+                drained.map(|()| Answer::Drained).map_err(|error| refusal(error.kind(), &error))
+            }
             Op::Delete { volume } => {
                 let (name, id) = self.find(&volume).await?;
                 self.delete(&name, id).await
@@ -74,16 +85,10 @@ impl Admin {
         }
     }
 
-    /// The number of a volume, if it is open.
-    fn number(&self, id: VolumeId) -> Option<VolumeNo> {
-        let open = self.local.core.open_volumes();
-        open.iter().find_map(|(volume, number)| (*volume == id).then_some(*number))
-    }
-
     async fn status(&self, name: &VolumeName, id: VolumeId) -> Result<VolumeStatus, Refusal> {
         let core = &self.local.core;
-        let Some(number) = self.number(id) else {
-            return Ok(status(name, id, VolumeState::NotServed, &Counts::default()));
+        let Some(number) = self.local.number(id) else {
+            return self.unopened(name, id).await;
         };
         let counted = async {
             let volume = core.attach(id).await?;
@@ -98,11 +103,56 @@ impl Admin {
         };
         Ok(VolumeStatus {
             size_bytes: volume.size_bytes(),
-            connections: self.local.clients.of(id),
             incarnation: volume.shared().incarnation.0,
             failure: alive.err().map(|error| error.to_string()),
-            ..status(name, id, state, &counts)
+            ..self.told(name, id, state, &counts)
         })
+    }
+
+    /// What store and disk say of a volume that is not open.
+    async fn unopened(&self, name: &VolumeName, id: VolumeId) -> Result<VolumeStatus, Refusal> {
+        let core = &self.local.core;
+        let manifest = volumes::manifest(&core.store, id).await.map_err(|error| {
+            refusal(error.kind(), &format!("volume {name} cannot be read: {error}"))
+        })?;
+        let files = core.disk.list(&log_directory(id)).await;
+        let files = files.map_err(|error| failure(&VolumeError::from(error)))?;
+        let segments = files.iter().filter(|file| file.name.ends_with(FILE_SUFFIX));
+        let wal_bytes: u64 = segments.map(|file| file.bytes).sum();
+        Ok(VolumeStatus {
+            size_bytes: manifest.size_bytes,
+            incarnation: manifest.incarnation.0,
+            // How much of it the store lacks is known once it was read.
+            logged_bytes: (wal_bytes == 0).then_some(0),
+            wal_bytes,
+            ..self.told(name, id, VolumeState::NotServed, &Counts::default())
+        })
+    }
+
+    /// What is known of a volume without asking for more.
+    fn told(
+        &self,
+        name: &VolumeName,
+        id: VolumeId,
+        state: VolumeState,
+        counts: &Counts,
+    ) -> VolumeStatus {
+        VolumeStatus {
+            volume: name.to_string(),
+            id: id.to_string(),
+            state,
+            size_bytes: 0,
+            read_only: self.local.is_read_only(name),
+            connections: self.local.clients.of(id),
+            incarnation: 0,
+            dirty_bytes: counts.dirty,
+            logged_bytes: Some(counts.logged),
+            syncing_bytes: counts.syncing,
+            remote_bytes: None,
+            cached_bytes: counts.cached,
+            wal_bytes: counts.log_files,
+            failure: None,
+        }
     }
 
     async fn volumes(&self) -> Result<Answer, Refusal> {
@@ -110,18 +160,11 @@ impl Admin {
         let listed = listed.map_err(|error| refusal(ErrorKind::Io, &error))?;
         let mut volumes = Vec::new();
         for (name, id) in listed.into_iter().flatten() {
-            if self.number(id).is_some() {
+            if self.local.number(id).is_some() {
                 volumes.push(self.status(&name, id).await?);
             }
         }
         Ok(Answer::Volumes { volumes })
-    }
-
-    async fn drain(&self) -> Result<Answer, Refusal> {
-        for (_, number) in self.local.core.open_volumes() {
-            self.local.core.drain(number).await.map_err(|error| failure(&error))?;
-        }
-        Ok(Answer::Drained)
     }
 
     /// Deletes a volume that nobody uses:
@@ -155,36 +198,10 @@ impl Admin {
     }
 }
 
-/// What is known of a volume without asking it.
-fn status(name: &VolumeName, id: VolumeId, state: VolumeState, counts: &Counts) -> VolumeStatus {
-    VolumeStatus {
-        volume: name.to_string(),
-        id: id.to_string(),
-        state,
-        size_bytes: 0,
-        connections: 0,
-        incarnation: 0,
-        dirty_bytes: counts.dirty,
-        logged_bytes: Some(counts.logged),
-        syncing_bytes: counts.syncing,
-        remote_bytes: None,
-        cached_bytes: counts.cached,
-        wal_bytes: counts.log_files,
-        failure: None,
-    }
-}
-
 fn refusal(kind: ErrorKind, message: &dyn std::fmt::Display) -> Refusal {
     Refusal { kind, message: message.to_string() }
 }
 
 fn failure(error: &VolumeError) -> Refusal {
-    let kind = match error {
-        VolumeError::Poisoned { .. } | VolumeError::Disk(_) => ErrorKind::Io,
-        VolumeError::Fenced { .. } => ErrorKind::Fenced,
-        VolumeError::NoSpace(_) => ErrorKind::NoSpace,
-        VolumeError::Store(_) | VolumeError::Closed => ErrorKind::Retry,
-        VolumeError::Corrupt { .. } => ErrorKind::Corrupt,
-    };
-    refusal(kind, error)
+    refusal(ErrorKind::from(error), error)
 }

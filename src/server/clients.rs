@@ -53,6 +53,11 @@ impl Clients {
         Some(Entered { clients: self.clone(), volume })
     }
 
+    /// Whether the volume is being deleted.
+    pub(super) fn is_deleting(&self, volume: VolumeId) -> bool {
+        self.volumes().get(&volume) == Some(&Use::Deleting)
+    }
+
     /// Keeps clients away from a volume; `None` if it has some, or is being deleted already.
     pub(super) fn begin_deleting(self: &Arc<Self>, volume: VolumeId) -> Option<Deleting> {
         let mut volumes = self.volumes();

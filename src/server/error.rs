@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use chunk::catalog::CreateError;
 use chunk::{ErrorKind as ChunkErrorKind, ReadError, StoreError, VolumeName};
 
+use super::drain::DrainError;
 use crate::error::ErrorKind;
 use crate::runtime::checks::MachineError;
 use crate::runtime::cores::{CorePanicked, StartError};
@@ -68,6 +69,9 @@ pub enum ServeError {
         /// Its length.
         bytes: usize,
     },
+    /// A volume could not be drained.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
     /// Signals cannot be caught.
     #[error("catch SIGTERM and SIGINT: {0}")]
     Signals(#[source] io::Error),
@@ -98,6 +102,7 @@ impl ServeError {
                 ErrorKind::of_io(source)
             }
             Self::HostId { .. } => ErrorKind::Corrupt,
+            Self::Drain(error) => error.kind(),
         }
     }
 }

@@ -2,19 +2,18 @@
 
 use std::io::Write as _;
 use std::rc::Rc;
-use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chunk::{Workers, catalog};
+use chunk::{VolumeName, Workers, catalog};
 use futures_lite::future;
 use wal::runtime::Runtime;
 
 use super::accept::Dealer;
 use super::admin::Admin;
 use super::error::ServeError;
-use super::limits::{CLOSE_TIMEOUT, DRAIN_TIMEOUT, END_POLL, FLUSH_TIMEOUT};
 use super::local::Local;
 use super::member::Order;
+use super::recover::Recovery;
 use super::{ready, volumes};
 use crate::config::{Listen, NewVolume, Settings};
 use crate::control::ControlRequest;
@@ -63,81 +62,38 @@ impl Lead {
                 future::or(dealer.accept(listener), stopped.wait()).await;
             });
         }
+        let recovery = Recovery::new(local.clone(), self.workers.clone(), &self.settings);
+        let read_only = self.settings.read_only.clone();
         let admin = Admin::new(local.clone(), self.settings, self.workers, listen.clone());
         GlommioRuntime.spawn(admin.serve(self.requests));
-        say_ready(local, &listen, &self.create).await;
+        GlommioRuntime.spawn(recovery.run());
+        say_ready(local, &listen, &self.create, &read_only).await;
         stop.next().await;
         log::info!("stopping");
         stopped.set();
-        end(local, &self.cores).await;
+        super::end::end(local, &self.cores).await;
         Ok(())
     }
 }
 
 /// Tells a person, or a script that waits for it, that clients may come.
-async fn say_ready(local: &Local, listen: &[Listen], created: &[NewVolume]) {
-    let export = match created.first() {
-        Some(new) => Some(new.name.clone()),
-        None => {
-            let listed = catalog::list(&local.core.store).await.unwrap_or_default();
-            listed.into_iter().find_map(|entry| entry.ok().map(|(name, _)| name))
-        }
-    };
-    let text = ready::text(listen, export.as_ref().map(|name| name.as_str()));
+async fn say_ready(
+    local: &Local,
+    listen: &[Listen],
+    created: &[NewVolume],
+    read_only: &[VolumeName],
+) {
+    let listed = catalog::list(&local.core.store).await.unwrap_or_default();
+    let names: Vec<_> = listed.into_iter().flatten().map(|(name, _)| name).collect();
+    for missing in read_only.iter().filter(|name| !names.contains(name)) {
+        log::warn!("there is no volume {missing} yet: it will be read-only once there is one");
+    }
+    let export = created.first().map(|new| &new.name).or(names.first());
+    // Nobody asks for its size here.
+    let export = export.map(|name| local.export(name, 0));
+    let text = ready::text(listen, export.as_ref());
     // A closed standard error is no reason not to serve.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-/// Ends the server in bounded time:
-///
-/// 1. No further request is read; those under way are finished. What is acknowledged from here on
-///    is what was asked for before.
-/// 2. The log of every open volume is made durable. From here on a power cut loses nothing.
-/// 3. Every volume publishes what it has and is closed, as far as the time suffices: the rest is
-///    in the log, and the next start goes on from there.
-async fn end(local: &Rc<Local>, cores: &[Sender<Order>]) {
-    for core in cores {
-        // Fails only for a core that has ended.
-        let _ = core.send(Order::StopReading).await;
-    }
-    let deadline = GlommioRuntime.now() + DRAIN_TIMEOUT;
-    while local.clients.total() > 0 && GlommioRuntime.now() < deadline {
-        GlommioRuntime.sleep(END_POLL).await;
-    }
-    if local.clients.total() > 0 {
-        log::warn!("{} clients did not finish in time", local.clients.total());
-    }
-    let core = &local.core;
-    for (id, _) in core.open_volumes() {
-        let flushed = in_time(FLUSH_TIMEOUT, async {
-            let volume = core.attach(id).await?;
-            volume.flush().await
-        });
-        match flushed.await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => log::error!("volume {id}: {error}"),
-            None => log::error!("volume {id}: its log is not durable after {FLUSH_TIMEOUT:?}"),
-        }
-    }
-    let deadline = GlommioRuntime.now() + CLOSE_TIMEOUT;
-    for (id, _) in core.open_volumes() {
-        let left = deadline.saturating_sub(GlommioRuntime.now());
-        match in_time(left, core.shut(id)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => log::error!("volume {id}: {error}"),
-            None => log::warn!("volume {id}: not all is in the store yet; the log has the rest"),
-        }
-    }
-}
-
-/// The result of `work`, if it ends within `span`.
-async fn in_time<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let work = async { Some(work.await) };
-    let timeout = async {
-        GlommioRuntime.sleep(span).await;
-        None
-    };
-    future::or(work, timeout).await
 }
 
 /// Says once that the server stops.

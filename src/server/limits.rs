@@ -34,7 +34,8 @@ pub const SEND_BYTES: usize = 1 << 20;
 /// largest requests does not keep the next from being read.
 pub const CONNECTION_PAYLOAD: usize = 2 * MAX_PAYLOAD as usize;
 
-/// Payload that a connection may have under way even if others use up the memory of its core.
+/// Payload that a connection may have under way beside the shared memory of its core, whatever
+/// others do.
 pub const CONNECTION_RESERVE: usize = 256 << 10;
 
 /// Least payload memory of one core: one of the largest requests.
@@ -102,11 +103,40 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// the log.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait for one volume's log to become durable when the server ends.
+/// Longest wait for the logs of all volumes to become durable when the server ends.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Volumes that are closed at a time when the server ends: they wait for the disk and the store.
+pub const CLOSES: usize = 16;
+
+/// Longest wait for the names of volumes, where a message can do with their numbers.
+pub const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Volumes that one line of the log names at most.
+pub const NAMED: usize = 10;
 
 /// Pause between two looks at something that ends soon.
 pub const END_POLL: Duration = Duration::from_millis(5);
+
+/// Volumes that are recovered at a time when the server starts: enough to cover the latency of a
+/// store, few enough that clients of other volumes hardly notice.
+pub const RECOVERIES: usize = 4;
+
+/// Longest wait for a recovered volume to upload what it had logged, before the next one's turn.
+pub const RECOVERY_DRAIN: Duration = Duration::from_secs(30);
+
+/// First and longest pause before what the store kept from being recovered is tried again.
+pub const RECOVERY_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`RECOVERY_RETRY_FIRST`].
+pub const RECOVERY_RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at how much of a drain is left ...
+pub const COUNT_PAUSE: Duration = Duration::from_millis(200);
+/// ... and the longest wait for that number.
+pub const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Fewer open files than this are worth a warning: some hundred volumes would need more.
+pub const FEW_FILES: u64 = 4096;
 
 /// Threads for the calls of the file store that block.
 pub const STORE_THREADS: usize = 8;

@@ -1,9 +1,13 @@
 //! What the connections of one core share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use chunk::VolumeName;
+use nbd::ExportInfo;
+use wal::VolumeId;
 use wal::runtime::Runtime;
 
 use super::budget::{Budget, Buffers};
@@ -12,6 +16,7 @@ use super::env::ProductEnv;
 use super::limits::WATCH_PERIOD;
 use super::line::Watched;
 use super::turn::BusySlice;
+use crate::engine::cache::VolumeNo;
 use crate::engine::core::Core;
 use crate::engine::signal::Signal;
 use crate::runtime::GlommioRuntime;
@@ -26,6 +31,8 @@ pub(super) struct Local {
     pub(super) budget: Rc<Budget>,
     /// Buffers for large payloads.
     pub(super) buffers: Buffers,
+    /// Volumes that no client may write to.
+    read_only: Arc<BTreeSet<VolumeName>>,
     /// How long the core has been at work.
     pub(super) slice: BusySlice,
     stopping: Cell<bool>,
@@ -38,12 +45,14 @@ impl Local {
         core: Rc<Core<ProductEnv>>,
         clients: Arc<Clients>,
         payload_bytes: usize,
+        read_only: Arc<BTreeSet<VolumeName>>,
     ) -> Rc<Self> {
         let local = Rc::new(Self {
             core,
             clients,
             budget: Budget::new(payload_bytes),
             buffers: Buffers::default(),
+            read_only,
             slice: BusySlice::default(),
             stopping: Cell::new(false),
             watched: RefCell::default(),
@@ -58,6 +67,28 @@ impl Local {
         self.watched.borrow_mut().push(line);
         self.arrived.notify();
         !self.stopping.get()
+    }
+
+    /// What clients are told of a volume.
+    pub(super) fn export(&self, name: &VolumeName, size: u64) -> ExportInfo {
+        let read_only = self.is_read_only(name);
+        ExportInfo { read_only, ..ExportInfo::new(name.as_str(), size) }
+    }
+
+    /// Whether no client may write to a volume.
+    pub(super) fn is_read_only(&self, name: &VolumeName) -> bool {
+        self.read_only.contains(name)
+    }
+
+    /// The number of a volume, if it is open. Only core 0 knows.
+    pub(super) fn number(&self, id: VolumeId) -> Option<VolumeNo> {
+        let open = self.core.open_volumes();
+        open.iter().find_map(|(volume, number)| (*volume == id).then_some(*number))
+    }
+
+    /// Whether the server is about to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     /// Tells all connections that no further request is wanted.

@@ -1,13 +1,16 @@
 //! What runs on each core.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use async_channel::Receiver;
+use chunk::VolumeName;
 use wal::runtime::Runtime;
 
 use super::clients::{Admitted, Clients};
 use super::connection;
+use super::drain::Drain;
 use super::error::ServeError;
 use super::lead::Lead;
 use super::local::Local;
@@ -37,6 +40,16 @@ pub(super) struct Shared {
     /// Identity of the data directory.
     pub(super) host: [u8; 16],
     pub(super) clients: Arc<Clients>,
+    /// Volumes that no client may write to.
+    pub(super) read_only: Arc<BTreeSet<VolumeName>>,
+}
+
+/// What core 0 is there for.
+pub(super) enum Role {
+    /// To serve.
+    Serve(Box<Lead>),
+    /// To drain one volume.
+    Drain(Drain),
 }
 
 /// What a core starts with.
@@ -45,25 +58,28 @@ pub(super) struct Member {
     pub(super) inbox: Receiver<Order>,
     pub(super) shared: Shared,
     /// For core 0.
-    pub(super) lead: Option<Lead>,
+    pub(super) role: Option<Role>,
 }
 
 /// The main function of a core.
 pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), ServeError> {
-    let Member { mesh, inbox, shared, lead } = member;
+    let Member { mesh, inbox, shared, role } = member;
     let mesh = mesh.bind(&context.runtime);
     let (store, tuning) = (shared.store, shared.tuning);
     let core = Core::new(context.disk, store, context.runtime, mesh, tuning, shared.host);
     context.runtime.spawn(core.clone().serve());
-    let local = Local::new(core, shared.clients, shared.payload_bytes);
-    match lead {
-        Some(lead) => {
-            let orders = obey(local.clone(), inbox);
+    let local = Local::new(core, shared.clients, shared.payload_bytes, shared.read_only);
+    let orders = obey(local.clone(), inbox);
+    match role {
+        Some(role) => {
             context.runtime.spawn(orders);
-            lead.run(local).await
+            match role {
+                Role::Serve(lead) => lead.run(local).await,
+                Role::Drain(drain) => drain.run(local).await,
+            }
         }
         None => {
-            obey(local, inbox).await;
+            orders.await;
             Ok(())
         }
     }

@@ -3,9 +3,8 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use chunk::VolumeName;
 use chunk::catalog::{self, NameError};
-use chunk::manifest_log;
-use chunk::{Manifest, VolumeName};
 use nbd::{
     CloseReason, Config, ExportInfo, ExportSummary, Handshake, Negotiated, Purpose, Refusal, Step,
     TlsPolicy,
@@ -19,6 +18,7 @@ use super::input::Input;
 use super::limits::HANDSHAKE_TIMEOUT;
 use super::line::{Arrival, Line};
 use super::local::Local;
+use super::volumes;
 use crate::engine::volume::Volume;
 use crate::runtime::{ByteStream, GlommioRuntime};
 
@@ -135,26 +135,18 @@ async fn find(
     };
     match purpose {
         Purpose::Describe => {
-            let size = described_size(local, &name, id).await?;
-            Ok((ExportInfo::new(name.as_str(), size), None))
+            let manifest = volumes::manifest(&local.core.store, id).await;
+            let size = manifest.map_err(|error| unusable(&name, &error))?.size_bytes;
+            Ok((local.export(&name, size), None))
         }
         Purpose::Open => {
             let entered = local.clients.enter(id).ok_or(Refusal::UnknownExport)?;
             let opened = local.core.attach(id).await;
             let volume = opened.map_err(|error| unusable(&name, &error))?;
-            let export = ExportInfo::new(name.as_str(), volume.size_bytes());
+            let export = local.export(&name, volume.size_bytes());
             Ok((export, Some(Opened { volume, entered })))
         }
     }
-}
-
-/// The size of a volume that need not be open.
-async fn described_size(local: &Local, name: &VolumeName, id: VolumeId) -> Result<u64, Refusal> {
-    let latest = manifest_log::latest(&local.core.store, id).await;
-    let latest = latest.map_err(|error| unusable(name, &error))?;
-    let (seq, body) = latest.ok_or(Refusal::UnknownExport)?;
-    let manifest = Manifest::decode_as(&body, id, seq).map_err(|error| unusable(name, &error))?;
-    Ok(manifest.size_bytes)
 }
 
 fn unusable(name: &VolumeName, error: &dyn std::error::Error) -> Refusal {

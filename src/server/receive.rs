@@ -42,8 +42,8 @@ pub(super) enum Pause {
     Memory(usize),
     /// A write whose payload is to be read into memory of its own.
     LongWrite(LongWrite),
-    /// So many bytes of a refused request are to be thrown away.
-    Skip(usize),
+    /// A payload that is to be thrown away.
+    Skip(Skip),
     /// The client said goodbye.
     Disconnect,
 }
@@ -52,6 +52,15 @@ pub(super) struct LongWrite {
     tag: Tag,
     range: ByteRange,
     fua: bool,
+}
+
+/// A request whose payload is of no use. The reply comes when the payload is read, not before: a
+/// client that is still sending need not know the request as one that can be answered.
+pub(super) struct Skip {
+    bytes: usize,
+    tag: Tag,
+    /// Why; `None` if it is a request for nothing.
+    rejection: Option<Rejection>,
 }
 
 /// Serves requests until the client leaves or the server stops.
@@ -81,9 +90,13 @@ pub(super) async fn receive<S: ByteStream>(
                     return Ok(());
                 }
             }
-            Pause::Skip(bytes) => {
+            Pause::Skip(Skip { bytes, tag, rejection }) => {
                 if !skip(connection, input, bytes).await? {
                     return Ok(());
+                }
+                match rejection {
+                    Some(rejection) => refuse(connection, tag, rejection),
+                    None => connection.finish(tag, 0, Ok(())),
                 }
             }
             Pause::Disconnect => return Ok(()),
@@ -108,17 +121,18 @@ fn serve_input<S: ByteStream>(
             Decoded::NeedMore { bytes } => return Ok(Pause::Input(bytes)),
             Decoded::Refused { header_bytes, tag, skip_payload, rejection } => {
                 input.consume(header_bytes);
-                refuse(connection, tag, rejection);
                 if skip_payload > 0 {
-                    return Ok(Pause::Skip(skip_payload as usize));
+                    let (bytes, rejection) = (skip_payload as usize, Some(rejection));
+                    return Ok(Pause::Skip(Skip { bytes, tag, rejection }));
                 }
+                refuse(connection, tag, rejection);
             }
             Decoded::Command { command: Command::Disconnect, .. } => return Ok(Pause::Disconnect),
             Decoded::Command { header_bytes, tag, command, payload_bytes } => {
                 let payload_bytes = payload_bytes as usize;
                 if payload_bytes > INLINE_PAYLOAD {
                     input.consume(header_bytes);
-                    return Ok(long(connection, tag, command, payload_bytes));
+                    return Ok(long(tag, command, payload_bytes));
                 }
                 let whole = header_bytes + payload_bytes;
                 let Some(payload) = input.bytes().get(header_bytes..whole) else {
@@ -134,18 +148,10 @@ fn serve_input<S: ByteStream>(
 }
 
 /// What to do about a payload that is not taken from the input.
-fn long<S: ByteStream>(
-    connection: &Rc<Connection<S>>,
-    tag: Tag,
-    command: Command,
-    payload_bytes: usize,
-) -> Pause {
+fn long(tag: Tag, command: Command, bytes: usize) -> Pause {
     match command {
         Command::Write { range, fua } => Pause::LongWrite(LongWrite { tag, range, fua }),
-        Command::Nothing => {
-            connection.finish(tag, 0, Ok(()));
-            Pause::Skip(payload_bytes)
-        }
+        Command::Nothing => Pause::Skip(Skip { bytes, tag, rejection: None }),
         other => unreachable!("{other:?} has no payload"),
     }
 }

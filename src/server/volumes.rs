@@ -1,6 +1,8 @@
-//! Making the volumes that `--create` names.
+//! Volumes that need not be open: making those that `--create` names, and what the store says of
+//! others.
 
-use chunk::catalog;
+use chunk::manifest_log::{self, ManifestLogError};
+use chunk::{FormatError, Manifest, catalog};
 use wal::VolumeId;
 use wal::layout::MIN_STRIPE_SHIFT;
 use wal::runtime::Runtime;
@@ -8,7 +10,39 @@ use wal::runtime::Runtime;
 use super::error::ServeError;
 use super::store::AnyStore;
 use crate::config::NewVolume;
+use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
+
+/// Why the manifest of a volume cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ManifestError {
+    /// The store failed.
+    #[error(transparent)]
+    Log(#[from] ManifestLogError),
+    /// It is damaged.
+    #[error("its manifest is damaged: {0}")]
+    Format(#[from] FormatError),
+    /// It has none.
+    #[error("it has no manifest")]
+    None,
+}
+
+impl ManifestError {
+    /// What the caller does about it.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Log(error) => error.kind().into(),
+            Self::Format(_) | Self::None => ErrorKind::Corrupt,
+        }
+    }
+}
+
+/// The newest manifest of a volume.
+pub(super) async fn manifest(store: &AnyStore, id: VolumeId) -> Result<Manifest, ManifestError> {
+    let latest = manifest_log::latest(store, id).await?;
+    let (seq, body) = latest.ok_or(ManifestError::None)?;
+    Ok(Manifest::decode_as(&body, id, seq)?)
+}
 
 /// Makes a volume unless there is one of its name, whatever its size.
 pub(super) async fn make_if_missing(store: &AnyStore, new: &NewVolume) -> Result<(), ServeError> {

@@ -249,7 +249,9 @@ impl SimStore {
         }
         if fate == Fate::FailsEarly {
             let (bucket, delay) = (self.bucket.clone(), self.bucket.draw(5_000_000));
-            let late = move || drop(bucket.apply(change));
+            let late = move || {
+                bucket.apply(change);
+            };
             self.bucket.shelf.executor.after(None, Duration::from_micros(delay), late);
             self.wait_in_vain().await;
             return Err(self.failed(action, object));

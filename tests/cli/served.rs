@@ -47,7 +47,12 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 message: "volume busy has 2 clients: disconnect them first".to_owned(),
             }),
             Op::Delete { .. } => Ok(Answer::Deleted),
-            Op::Volumes | Op::Drain => panic!("no command asks this"),
+            Op::Drain { volume, seconds } if volume == "busy" => Err(Refusal {
+                kind: ErrorKind::Retry,
+                message: format!("volume busy is not drained after {seconds} seconds"),
+            }),
+            Op::Drain { .. } => Ok(Answer::Drained),
+            Op::Volumes => panic!("no command asks this"),
         });
     }
 }
@@ -58,6 +63,7 @@ fn status(volume: String) -> VolumeStatus {
         id: "7".repeat(32),
         state: VolumeState::Serving,
         size_bytes: 1 << 30,
+        read_only: false,
         connections: 2,
         incarnation: 3,
         dirty_bytes: 4096,

@@ -134,6 +134,7 @@ impl Work {
                 });
             }
             Command::Flush => &self.flushed,
+            Command::Cut => unreachable!("the crew asks for no cuts"),
             Command::Write { fua, .. } | Command::Zero { fua, .. } => {
                 if fua {
                     &self.flushed

@@ -54,6 +54,31 @@ impl Home {
         command
     }
 
+    /// What `volume status` says of a volume, in JSON.
+    pub fn status(&self, volume: &str) -> serde_json::Value {
+        let output = self.krait().args(["volume", "status", volume, "--json"]).output();
+        let output = output.expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Waits until the status of a volume is as wanted, and returns it.
+    pub fn status_when(
+        &self,
+        volume: &str,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let deadline = now() + START;
+        loop {
+            let status = self.status(volume);
+            if wanted(&status) {
+                return status;
+            }
+            assert!(now() < deadline, "{status}");
+            pause();
+        }
+    }
+
     /// Starts a server that has the volume `demo`, and waits until it is ready.
     pub fn serve(&self, size: &str) -> Server {
         self.serve_with(size, &[])
@@ -71,20 +96,14 @@ impl Home {
         let reader = std::thread::Builder::new().spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("server: {line}");
-                // Nobody listens any more once the server is ready.
+                // Nobody listens any more once the server is dropped.
                 let _ = sender.send(line);
             }
         });
         drop(reader.expect("a thread"));
-        let server = Server { child, socket };
-        let deadline = now() + START;
-        loop {
-            let left = deadline.saturating_duration_since(now());
-            let line = lines.recv_timeout(left).expect("the server says that it is ready");
-            if line.starts_with("ready: ") {
-                return server;
-            }
-        }
+        let server = Server { child, socket, lines };
+        server.says("ready: ");
+        server
     }
 }
 
@@ -92,9 +111,22 @@ impl Home {
 pub struct Server {
     child: Child,
     pub socket: PathBuf,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Server {
+    /// Waits for a line of the log that has this text, and returns it.
+    pub fn says(&self, text: &str) -> String {
+        let deadline = now() + START;
+        loop {
+            let left = deadline.saturating_duration_since(now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no `{text}`"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     pub fn uri(&self) -> String {
         format!("nbd+unix:///demo?socket={}", self.socket.display())
     }

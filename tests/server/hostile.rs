@@ -5,42 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use nbd::wire;
 
-use crate::fixture::{Home, Server, noise};
-
-/// Negotiates `demo` with simple replies by hand.
-fn enter(server: &Server) -> UnixStream {
-    let mut stream = server.connect();
-    let mut greeting = [0; wire::GREETING_BYTES];
-    stream.read_exact(&mut greeting).expect("a greeting");
-    let flags = wire::NBD_FLAG_FIXED_NEWSTYLE | wire::NBD_FLAG_NO_ZEROES;
-    let mut hello = u32::from(flags).to_be_bytes().to_vec();
-    hello.extend(wire::NBD_OPT_MAGIC.to_be_bytes());
-    hello.extend(wire::NBD_OPT_EXPORT_NAME.to_be_bytes());
-    hello.extend(4u32.to_be_bytes());
-    hello.extend(b"demo");
-    stream.write_all(&hello).expect("room");
-    let mut export = [0; 10];
-    stream.read_exact(&mut export).expect("the export");
-    stream
-}
-
-fn request(command: u16, cookie: u64, offset: u64, length: u32) -> Vec<u8> {
-    let mut bytes = wire::NBD_REQUEST_MAGIC.to_be_bytes().to_vec();
-    bytes.extend([0, 0]);
-    bytes.extend(command.to_be_bytes());
-    bytes.extend(cookie.to_be_bytes());
-    bytes.extend(offset.to_be_bytes());
-    bytes.extend(length.to_be_bytes());
-    bytes
-}
-
-/// Reads a simple reply; returns its error number and cookie.
-fn reply(stream: &mut UnixStream) -> (u32, u64) {
-    let mut bytes = [0; wire::SIMPLE_REPLY_BYTES];
-    stream.read_exact(&mut bytes).expect("a reply");
-    let error = u32::from_be_bytes(bytes[4..8].try_into().expect("four bytes"));
-    (error, u64::from_be_bytes(bytes[8..].try_into().expect("eight bytes")))
-}
+use crate::fixture::{Home, noise};
+use crate::raw::{enter, reply, request};
 
 /// Whether the server ended the connection.
 fn is_closed(mut stream: UnixStream) -> bool {
@@ -118,6 +84,22 @@ fn requests_that_make_no_sense_are_refused_and_the_connection_goes_on() {
     client.write_all(&long).expect("room");
     assert_eq!(reply(&mut client).1, 10);
     honest(&mut client, 3);
+}
+
+#[test]
+fn a_refused_write_is_answered_once_its_payload_has_arrived() {
+    let home = Home::on_cores("1");
+    let server = home.serve("1M");
+    let mut client = enter(&server);
+    let mut write = request(wire::NBD_CMD_WRITE, 9, 1 << 20, 1 << 20);
+    write.resize(write.len() + (1 << 20) - 1, 1);
+    client.write_all(&write).expect("room");
+    client.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
+    let early = client.read(&mut [0]).expect_err("no reply is due");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    client.write_all(&[1]).expect("room");
+    let (error, cookie) = reply(&mut client);
+    assert!(error != 0 && cookie == 9, "{error}");
 }
 
 #[test]

@@ -3,7 +3,13 @@
 
 mod clients;
 mod control;
+mod drain;
 mod durability;
+mod extended;
+mod fairness;
 mod fixture;
 mod hostile;
+mod raw;
+mod read_only;
+mod recovery;
 mod space;

@@ -107,6 +107,7 @@ fn unserved(settings: &Settings, name: &VolumeName) -> Result<VolumeStatus, Erro
         id: known.id.to_string(),
         state: VolumeState::NotServed,
         size_bytes: known.manifest.size_bytes,
+        read_only: false,
         connections: 0,
         incarnation: known.manifest.incarnation.0,
         dirty_bytes: 0,
@@ -121,6 +122,7 @@ fn unserved(settings: &Settings, name: &VolumeName) -> Result<VolumeStatus, Erro
 
 fn status_text(status: &VolumeStatus) -> String {
     let state = match status.state {
+        VolumeState::Serving if status.read_only => "serving, read-only",
         VolumeState::Serving => "serving",
         VolumeState::Fenced => "fenced: another host has taken it over",
         VolumeState::Failed => "failed: a disk failed under it",
