@@ -107,6 +107,7 @@ fn first_manifest(new: NewVolume) -> Manifest {
         created_unix_ms: new.created_unix_ms,
         incarnation: wal::Incarnation(0),
         owner: [0; 16],
+        tenure: wal::Incarnation(0),
         salt: 0,
         cut: Cut::default(),
         directory: Vec::<(SegmentIndex, _)>::new(),

@@ -44,8 +44,12 @@ pub struct Manifest {
     pub created_unix_ms: u64,
     /// The opening for writing that wrote this; 0 if the volume was never opened.
     pub incarnation: Incarnation,
-    /// Host of that opening; all zero if the volume was never opened.
+    /// Host that has the volume; all zero if none has: it was never opened, or its last host gave
+    /// it back, having published everything.
     pub owner: [u8; 16],
+    /// First opening of that host, or of the last one that had it: all openings since then were by
+    /// the same host. Logs of earlier tenures are never replayed.
+    pub tenure: Incarnation,
     /// Random bits of that opening, so that no two openings ever write equal manifests.
     pub salt: u64,
     /// What of the logs is covered.
@@ -75,6 +79,7 @@ impl Manifest {
         must(valid_size(size), "size", size)?;
         must(valid_stripe(self.stripe_shift), "stripe shift", self.stripe_shift.into())?;
         must(self.incarnation <= MAX_INCARNATION, "incarnation", self.incarnation.0)?;
+        must(self.tenure <= self.incarnation, "tenure", self.tenure.0)?;
         let cut = &self.cut;
         must(cut.incarnation <= self.incarnation, "cut's incarnation", cut.incarnation.0)?;
         let count = cut.positions.len();

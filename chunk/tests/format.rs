@@ -129,6 +129,7 @@ fn the_manifest_is_as_documented() {
         created_unix_ms: 1_700_000_000_000,
         incarnation: Incarnation(3),
         owner: [0xaa; 16],
+        tenure: Incarnation(2),
         salt: 0x0123_4567_89ab_cdef,
         cut: Cut {
             incarnation: Incarnation(3),

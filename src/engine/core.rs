@@ -12,7 +12,7 @@ use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::limits::Tuning;
 use super::mesh::CoreId;
-use super::message::{Answer, Ask, Reason};
+use super::message::{Answer, Ask};
 use super::peers::{Outcome, Peers};
 use super::registry::Registry;
 use super::shard::Shard;
@@ -176,7 +176,7 @@ impl<E: Env> Core<E> {
                 Shard::open(self, *open).await?;
                 Ok(Answer::Done)
             }
-            Ask::Open(volume) => self.open_registered(volume, Reason::Use).await,
+            Ask::Open(volume, reason) => self.open_registered(volume, reason).await,
             Ask::OpenAs(number, volume, reason) => {
                 let opened = super::open::open(&self, number, volume, reason).await?;
                 Ok(opened.map_or(Answer::Done, |shared| Answer::Opened(number, shared)))

@@ -94,7 +94,7 @@ pub enum Ask {
     /// Open the shard of a volume; the volume itself is being opened by the asking core.
     OpenShard(Box<OpenShard>),
     /// For the registry: open a volume, if it is not open yet.
-    Open(VolumeId),
+    Open(VolumeId, Reason),
     /// For the home of a volume: open it under this number.
     OpenAs(VolumeNo, VolumeId, Reason),
     /// For the home of a volume: publish all that is acknowledged.
@@ -119,6 +119,8 @@ pub enum Reason {
     Use,
     /// Its log may hold what the store lacks. If it does not, the volume is left as it is.
     Recovery,
+    /// Somebody takes it over, whichever host has it.
+    TakeOver,
 }
 
 /// All that a core needs to open its shard of a volume.
@@ -127,6 +129,8 @@ pub struct OpenShard {
     pub volume: VolumeNo,
     /// What the cores share.
     pub shared: Arc<Shared>,
+    /// First opening of this host without another host's in between.
+    pub tenure: wal::Incarnation,
     /// Indexes of the unfolded chunks, oldest first.
     pub unfolded: Arc<Vec<ChunkIndex>>,
     /// Map pages of this shard: index of the page within the volume, and where it is.
@@ -190,6 +194,11 @@ pub enum Answer {
     Sealed(Sealed),
     /// What was folded.
     Folded(FoldedPages),
+    /// The shard is closed.
+    Closed {
+        /// Whether manifests cover all that it logged.
+        is_covered: bool,
+    },
     /// What a shard, or a volume, holds.
     Counts(Counts),
     /// The volume is open.

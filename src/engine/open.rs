@@ -15,9 +15,10 @@ use chunk::chunk::read_index;
 use chunk::manifest_log;
 use chunk::map_object::read_segment;
 use chunk::{ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity};
+use wal::disk::Disk;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{Epoch, Floor, Layout, Scan, ShardId, VolumeId, scan};
+use wal::{Epoch, Floor, Incarnation, Layout, Scan, ShardId, VolumeId, scan};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -28,9 +29,12 @@ use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
-use super::recovered::{RecoveredShard, deal, log_directory};
+use super::recovered::{RecoveredShard, deal, log_directory, log_prefix};
 use super::shard::Shard;
 use super::shared::Shared;
+
+/// The owner of a volume that no host has.
+pub(super) const NO_HOST: [u8; 16] = [0; 16];
 
 /// Opens a volume on all cores and starts its coordinator on this one; `None` if it was for
 /// recovery and there is nothing to recover.
@@ -59,11 +63,18 @@ pub async fn open<E: Env>(
     let unfolded = read_unfolded(core, volume, &manifest).await?;
     let pages = read_directory(core, volume, &manifest, layout).await?;
     let directory = log_directory(volume);
+    let tenure = manifest.tenure;
     let leftovers: Vec<_> = found.files.iter().map(|name| format!("{directory}/{name}")).collect();
     let recovered = deal(&found, layout, volume)?;
     let is_dirty = recovered.iter().any(|shard| !shard.places.is_empty());
-    open_shards(core, number, &shared, unfolded, pages.into_iter().zip(recovered).collect())
-        .await?;
+    open_shards(
+        core,
+        number,
+        &shared,
+        (tenure, unfolded),
+        pages.into_iter().zip(recovered).collect(),
+    )
+    .await?;
     let newest = (seq, manifest);
     let coordinator = Coordinator::new(core.clone(), number, shared.clone(), newest, leftovers);
     core.add_coordinator(number, coordinator.clone());
@@ -101,7 +112,8 @@ async fn scan_log<E: Env>(
         epoch: manifest.cut.epoch,
         newest: manifest.incarnation,
     };
-    scan(&core.disk, &log_directory(volume), volume, &floor).await.map_err(|error| {
+    let prefix = log_prefix(manifest.tenure);
+    scan(&core.disk, &log_directory(volume), &prefix, volume, &floor).await.map_err(|error| {
         VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found: error.to_string() }
     })
 }
@@ -124,18 +136,24 @@ async fn claim<E: Env>(
 ) -> Result<Option<Claimed>, VolumeError> {
     for tries_left in (0..CLAIM_TRIES).rev() {
         let (seq, mut manifest) = newest_manifest(core, volume).await?;
-        let found = scan_log(core, volume, &manifest).await?;
+        let is_ours = manifest.owner == core.host;
+        if !is_ours && manifest.owner != NO_HOST && reason != Reason::TakeOver {
+            return Err(elsewhere(core, volume, &manifest).await);
+        }
+        // The log of a tenure that has ended: covered if the volume was given back by this host,
+        // otherwise kept aside.
+        let found = match is_ours {
+            true => scan_log(core, volume, &manifest).await?,
+            false => given_back(core, volume, &manifest).await?,
+        };
         if reason == Reason::Recovery && found.records.is_empty() {
             return Ok(None);
         }
-        if manifest.owner != core.host && manifest.incarnation.0 > 0 && !found.records.is_empty() {
-            return Err(VolumeError::Fenced {
-                volume: volume.to_string(),
-                detail: format!("incarnation {} is of another host", manifest.incarnation),
-            });
-        }
         if !planted::is(Bug::NoFencing) || manifest.incarnation.0 == 0 {
             manifest.incarnation = manifest.incarnation.next();
+        }
+        if !is_ours {
+            manifest.tenure = manifest.incarnation;
         }
         manifest.owner = core.host;
         manifest.salt = core.runtime.random();
@@ -150,6 +168,41 @@ async fn claim<E: Env>(
         return Ok(Some(Claimed { seq, manifest, found }));
     }
     unreachable!("the last try returns")
+}
+
+/// What is left of the log of a volume that no host has: nothing to replay, files to remove.
+async fn given_back<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    manifest: &Manifest,
+) -> Result<Scan, VolumeError> {
+    if manifest.owner != NO_HOST {
+        return Ok(Scan::default());
+    }
+    let prefix = log_prefix(manifest.tenure);
+    let files = core.disk.list(&log_directory(volume)).await?;
+    let files = files.into_iter().map(|file| file.name).filter(|name| name.starts_with(&prefix));
+    Ok(Scan { files: files.collect(), ..Scan::default() })
+}
+
+/// The volume is another host's.
+async fn elsewhere<E: Env>(core: &Core<E>, volume: VolumeId, manifest: &Manifest) -> VolumeError {
+    let directory = log_directory(volume);
+    let files = core.disk.list(&directory).await.unwrap_or_default();
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let host: String = manifest.owner[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let kept = match bytes {
+        0 => String::new(),
+        _ => format!("; what this host had logged is kept in {directory} and never replayed"),
+    };
+    VolumeError::Fenced {
+        volume: volume.to_string(),
+        detail: format!(
+            "host {host} has it since incarnation {}{kept}; if that host is dead, take the volume \
+             over with `krait volume attach --force`",
+            manifest.tenure
+        ),
+    }
 }
 
 async fn read_unfolded<E: Env>(
@@ -186,13 +239,13 @@ async fn open_shards<E: Env>(
     core: &Rc<Core<E>>,
     number: VolumeNo,
     shared: &Arc<Shared>,
-    unfolded: Arc<Vec<ChunkIndex>>,
+    (tenure, unfolded): (Incarnation, Arc<Vec<ChunkIndex>>),
     parts: Vec<(Vec<(PageIndex, PageRef)>, RecoveredShard)>,
 ) -> Result<(), VolumeError> {
     let mut calls = Vec::new();
     for (shard, (pages, recovered)) in (0..).map(ShardId).zip(parts) {
         let (shared, unfolded) = (shared.clone(), unfolded.clone());
-        let open = OpenShard { volume: number, shared, unfolded, pages, recovered };
+        let open = OpenShard { volume: number, shared, tenure, unfolded, pages, recovered };
         if shard.0 == core.id().0 {
             Shard::open(core.clone(), open).await?;
         } else {

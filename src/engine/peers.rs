@@ -45,7 +45,7 @@ impl Class {
                 | ShardAsk::Close => Self::Cut,
             },
             Ask::OpenShard(_) | Ask::Dirty { .. } => Self::Cut,
-            Ask::Open(_) | Ask::OpenAs(..) | Ask::Drain(_) | Ask::Count(_) | Ask::Close(_) => {
+            Ask::Open(..) | Ask::OpenAs(..) | Ask::Drain(_) | Ask::Count(_) | Ask::Close(_) => {
                 Self::Volume
             }
         }

@@ -13,10 +13,11 @@ pub fn log_directory(volume: VolumeId) -> String {
     format!("wal/{volume}")
 }
 
-/// How the names of one shard's segment files start, in one opening of a volume.
+/// How the names of a volume's segment files start in one tenure: what a host logged before
+/// another one took the volume over keeps its names, and is never mistaken for what counts.
 #[must_use]
-pub fn log_prefix(incarnation: Incarnation, shard: ShardId) -> String {
-    format!("{incarnation}-{shard}-")
+pub fn log_prefix(tenure: Incarnation) -> String {
+    format!("{:08}-", tenure.0)
 }
 
 /// What one shard takes over from the log of earlier openings.

@@ -41,7 +41,24 @@ impl<E: Env> Core<E> {
     /// # Errors
     /// See [`super::open::open`].
     pub async fn attach(self: &Rc<Self>, volume: VolumeId) -> Result<Volume<E>, VolumeError> {
-        match self.ask(KEEPER, Ask::Open(volume)).await? {
+        self.attach_for(volume, Reason::Use).await
+    }
+
+    /// As [`Self::attach`], but takes the volume from the host that has it. What that host has not
+    /// published is lost; it finds out at its next publication.
+    ///
+    /// # Errors
+    /// See [`super::open::open`].
+    pub async fn take_over(self: &Rc<Self>, volume: VolumeId) -> Result<Volume<E>, VolumeError> {
+        self.attach_for(volume, Reason::TakeOver).await
+    }
+
+    async fn attach_for(
+        self: &Rc<Self>,
+        volume: VolumeId,
+        reason: Reason,
+    ) -> Result<Volume<E>, VolumeError> {
+        match self.ask(KEEPER, Ask::Open(volume, reason)).await? {
             Answer::Opened(number, shared) => Volume::attach(self.clone(), number, shared),
             _ => unreachable!("opening is answered by the open volume"),
         }
@@ -162,14 +179,25 @@ impl<E: Env> Core<E> {
         self.coordinator(volume).ok_or(VolumeError::Closed)
     }
 
-    /// For the home of a volume: a last cut, then the end on all cores.
+    /// For the home of a volume: a last cut, then the end on all cores. If everything is published
+    /// the volume is given back: any host may open it from then on.
     pub(super) async fn close(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
         let coordinator = self.home_of(volume)?;
         coordinator.end().await;
         let stopped = coordinator.shared.alive();
         let outcomes = coordinator.ask_all(|_| super::message::ShardAsk::Close).await;
         self.remove_coordinator(volume);
-        let closed = outcomes.into_iter().map(|(_, outcome)| outcome.map(drop));
-        stopped.and(closed.collect())
+        let mut is_covered = stopped.is_ok();
+        let mut closed = stopped;
+        for (_, outcome) in outcomes {
+            match outcome {
+                Ok(answer) => is_covered &= matches!(answer, Answer::Closed { is_covered: true }),
+                Err(error) => closed = closed.and(Err(error)),
+            }
+        }
+        if is_covered && closed.is_ok() {
+            coordinator.give_back().await;
+        }
+        closed
     }
 }

@@ -58,7 +58,7 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// The disk failed.
     pub async fn open(core: Rc<Core<E>>, open: OpenShard) -> Result<(), VolumeError> {
-        let OpenShard { volume, shared, unfolded, pages, recovered } = open;
+        let OpenShard { volume, shared, tenure, unfolded, pages, recovered } = open;
         let id = ShardId(core.id().0);
         let identity = LogIdentity {
             volume: shared.volume,
@@ -69,6 +69,7 @@ impl<E: Env> Shard<E> {
         };
         let pool = PoolConfig {
             dir: super::recovered::log_directory(shared.volume),
+            prefix: super::recovered::log_prefix(tenure),
             segment_blocks: core.tuning.segment_blocks,
             max_segments: core.tuning.segments as usize,
             written_segments: core.tuning.written_segments(),
@@ -179,8 +180,11 @@ impl<E: Env> Shard<E> {
             ShardAsk::Close => {
                 self.log.clone().trim().await;
                 let closed = self.log.close().await;
+                let maps = self.maps.borrow();
+                let is_covered = maps.dirty.is_empty() && maps.frozen.is_none();
+                drop(maps);
                 self.core.remove_shard(self.volume);
-                closed.map(|()| Answer::Done)
+                closed.map(|()| Answer::Closed { is_covered })
             }
         }
     }

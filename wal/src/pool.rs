@@ -65,6 +65,8 @@ pub struct SegmentFile<F> {
 pub struct PoolConfig {
     /// The directory.
     pub dir: String,
+    /// How the names of its files start; others in the directory are none of its business.
+    pub prefix: String,
     /// Length of every file that it makes, in `2..=SEGMENT_MAX_BLOCKS`.
     pub segment_blocks: u32,
     /// Most files that it may have, adopted ones included.
@@ -116,7 +118,8 @@ impl<D: Disk> SegmentPool<D> {
         let fits = (2..=SEGMENT_MAX_BLOCKS).contains(&config.segment_blocks);
         assert!(fits && config.shard.0 < config.shards, "{config:?}");
         let listed = disk.list(&config.dir).await?;
-        let stems = listed.iter().filter_map(|entry| entry.name.strip_suffix(FILE_SUFFIX));
+        let own = listed.iter().filter_map(|entry| entry.name.strip_prefix(&config.prefix));
+        let stems = own.filter_map(|name| name.strip_suffix(FILE_SUFFIX));
         let numbers = stems.filter_map(|stem| stem.parse::<u64>().ok());
         // A name beyond 48 bits is not one of ours, and would leave no room above it.
         let highest = numbers.filter(|number| number >> 48 == 0).max().unwrap_or(0);
@@ -247,7 +250,7 @@ impl<D: Disk> SegmentPool<D> {
             state.next_number += u64::from(self.config.shards);
             state.usage.files += 1;
             state.usage.bytes += bytes;
-            let name = format!("{number:08}{FILE_SUFFIX}");
+            let name = format!("{}{number:08}{FILE_SUFFIX}", self.config.prefix);
             (self.path(&name), name, written)
         };
         let made = match written {

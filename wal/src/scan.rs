@@ -87,11 +87,11 @@ pub struct TornTail {
 }
 
 /// What recovery found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scan {
     /// What to replay, in the order of (incarnation, shard, lsn).
     pub records: Vec<Found>,
-    /// All segment files of the directory, sorted by name, relative to it.
+    /// The segment files, sorted by name, relative to it.
     pub files: Vec<String>,
     /// The highest epoch of the manifest's cut and of any record of the volume, replayed or not:
     /// the next opening starts above it.
@@ -108,7 +108,8 @@ struct Candidate {
     record: Record,
 }
 
-/// Finds what the files of `dir` say on top of the manifest. Changes nothing but for the sync.
+/// Finds what the files of `dir` whose names start with `prefix` say on top of the manifest.
+/// Changes nothing but for the sync.
 ///
 /// # Errors
 /// Whatever keeps recovery from being sure: see [`ScanError`].
@@ -118,6 +119,7 @@ struct Candidate {
 pub async fn scan<D: Disk>(
     disk: &D,
     dir: &str,
+    prefix: &str,
     volume: VolumeId,
     floor: &Floor,
 ) -> Result<Scan, ScanError> {
@@ -125,7 +127,7 @@ pub async fn scan<D: Disk>(
     let mut newest_epoch = floor.epoch;
     let (mut files, mut candidates) = (Vec::new(), Vec::new());
     for entry in disk.list(dir).await? {
-        if !entry.name.ends_with(FILE_SUFFIX) {
+        if !entry.name.starts_with(prefix) || !entry.name.ends_with(FILE_SUFFIX) {
             continue;
         }
         let blocks = entry.bytes / BLOCK_BYTES as u64;

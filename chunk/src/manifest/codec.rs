@@ -29,6 +29,7 @@ struct RawManifest<'a> {
     segments: u32,
     unfolded: u32,
     reserved: u32,
+    tenure: u64,
     rest: Reader<'a>,
 }
 
@@ -52,6 +53,7 @@ impl<'a> RawManifest<'a> {
             segments: fields.u32()?,
             unfolded: fields.u32()?,
             reserved: fields.u32()?,
+            tenure: fields.u64()?,
             rest: fields,
         })
     }
@@ -90,6 +92,7 @@ impl<'a> RawManifest<'a> {
             created_unix_ms: self.created_unix_ms,
             incarnation: Incarnation(self.incarnation),
             owner: self.owner,
+            tenure: Incarnation(self.tenure),
             salt: self.salt,
             cut: Cut {
                 incarnation: Incarnation(self.cut_incarnation),
@@ -129,6 +132,7 @@ impl Manifest {
         out.u32(self.directory.len() as u32);
         out.u32(self.unfolded.len() as u32);
         out.u32(0);
+        out.u64(self.tenure.0);
         out.bytes(self.name.as_str().as_bytes());
         for (shard, lsn) in &self.cut.positions {
             out.u16(shard.0);

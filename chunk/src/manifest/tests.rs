@@ -21,6 +21,7 @@ fn sample() -> Manifest {
         created_unix_ms: 1_790_000_000_000,
         incarnation: Incarnation(3),
         owner: [9; 16],
+        tenure: Incarnation(2),
         salt: 77,
         cut: Cut {
             incarnation: Incarnation(3),
@@ -80,14 +81,14 @@ fn any_cut_off_body_is_refused() {
 }
 
 /// Offsets of the parts behind the fixed one.
-const NAME: usize = 168;
+const NAME: usize = 176;
 const POSITIONS: usize = NAME + 3;
 const DIRECTORY: usize = POSITIONS + 2 * 10;
 const UNFOLDED: usize = DIRECTORY + 2 * 24;
 
 #[test]
 fn every_bad_field_is_refused_by_name() {
-    let cases: [(usize, &[u8], &str); 24] = [
+    let cases: [(usize, &[u8], &str); 25] = [
         (48, &[0], "number"),
         (56, &[0; 8], "size"),
         (56, &[1], "size"),
@@ -99,6 +100,7 @@ fn every_bad_field_is_refused_by_name() {
         (152, &[9], "stripe shift"),
         (152, &[21], "stripe shift"),
         (164, &[1], "reserved"),
+        (168, &[9], "tenure"),
         (NAME, b"A", "name of length"),
         (NAME, b"\xff", "name of length"),
         (POSITIONS, &[1], "position's shard"),

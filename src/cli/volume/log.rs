@@ -13,6 +13,7 @@ use wal::{BLOCK_BYTES, Record};
 use super::Known;
 use crate::cli::plain_disk::PlainDisk;
 use crate::config::Settings;
+use crate::engine::recovered::log_prefix;
 use crate::error::Error;
 
 /// What the log holds on top of the newest manifest.
@@ -47,7 +48,8 @@ pub(super) fn read(settings: &Settings, known: &Known) -> Result<LogView, Error>
     let root = settings.wal_dir(known.id);
     let mut view = LogView::default();
     (view.files, view.file_bytes) = usage(&root).map_err(|e| Error::file("list", &root, e))?;
-    match block_on(scan(&PlainDisk::new(&root), ".", known.id, &floor)) {
+    let prefix = log_prefix(known.manifest.tenure);
+    match block_on(scan(&PlainDisk::new(&root), ".", &prefix, known.id, &floor)) {
         Ok(found) => {
             let bytes = found.records.iter().map(|found| data_bytes(&found.record));
             view.replay_records = found.records.len();

@@ -16,11 +16,22 @@ fn config(max_segments: usize) -> PoolConfig {
     PoolConfig {
         dir: "wal/0".into(),
         segment_blocks: 4,
+        prefix: String::new(),
         max_segments,
         written_segments: max_segments,
         shard: ShardId(0),
         shards: 1,
     }
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let disk = MemoryDisk::new();
+    disk.put("wal/0/3-00000041.wal", vec![0; 8192]);
+    disk.put("wal/0/00000050.wal", vec![0; 8192]);
+    let config = PoolConfig { prefix: "3-".into(), ..config(4) };
+    let pool = block_on(SegmentPool::open(disk, config)).unwrap();
+    assert_eq!(block_on(pool.acquire()).unwrap().name, "3-00000042.wal");
 }
 
 #[test]

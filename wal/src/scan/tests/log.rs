@@ -109,7 +109,7 @@ pub(super) fn scan_at(
     volume: VolumeId,
     floor: &Floor,
 ) -> Result<Scan, ScanError> {
-    block_on(scan(disk, "wal", volume, floor))
+    block_on(scan(disk, "wal", "", volume, floor))
 }
 
 pub(super) fn scan_now(disk: &MemoryDisk, floor: &Floor) -> Result<Scan, ScanError> {

@@ -87,7 +87,7 @@ fn noting(sync_fails: bool) -> Noting {
 #[test]
 fn each_file_is_synced_before_it_is_read_and_then_read_in_pieces_once() {
     let disk = noting(false);
-    block_on(scan(&disk, "wal", VOLUME, &floor(1))).unwrap();
+    block_on(scan(&disk, "wal", "", VOLUME, &floor(1))).unwrap();
     let expected = [
         "sync wal/1.wal",
         "read wal/1.wal 1024",
@@ -101,7 +101,7 @@ fn each_file_is_synced_before_it_is_read_and_then_read_in_pieces_once() {
 #[test]
 fn a_file_that_cannot_be_synced_is_not_believed() {
     let disk = noting(true);
-    let error = block_on(scan(&disk, "wal", VOLUME, &floor(1))).unwrap_err();
+    let error = block_on(scan(&disk, "wal", "", VOLUME, &floor(1))).unwrap_err();
     assert!(matches!(error, ScanError::Disk(_)), "{error}");
     assert_eq!(*disk.notes.borrow(), ["sync wal/1.wal"]);
 }
