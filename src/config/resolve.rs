@@ -32,8 +32,9 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let age = resolver.rpo_age()?;
     let bytes = resolver.rpo_bytes(wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
+    let s3 = resolver.s3()?;
     let settings =
-        Settings { data_dir, store, cores, memory, listen, log, wal_cap, wal_segment, rpo };
+        Settings { data_dir, store, cores, memory, listen, log, wal_cap, wal_segment, rpo, s3 };
     let mut explained = resolver.explained;
     explained.sort_by_key(|line| Key::ALL.iter().position(|key| key.name() == line.key));
     Ok(Resolved { settings, explained, file: sources.file_path().map(Path::to_owned) })
@@ -242,6 +243,8 @@ impl Resolver<'_> {
         self.sized(Key::RpoBytes, found, (limits::MIN_RPO_BYTES, half), why)
     }
 }
+
+mod s3_store;
 
 fn refuse(key: Key, from: Source, problem: ValueError) -> ConfigError {
     ConfigError::Value { key: key.name(), from, problem }

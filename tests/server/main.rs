@@ -6,4 +6,5 @@ mod control;
 mod durability;
 mod fixture;
 mod hostile;
+mod s3;
 mod space;
