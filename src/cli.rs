@@ -8,6 +8,7 @@ mod logging;
 mod output;
 mod plain_disk;
 mod progress;
+mod s3_options;
 mod serve;
 mod usage;
 pub mod volume;

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod listen;
 pub mod machine;
 pub mod new_volume;
+pub mod s3_store;
 pub mod size;
 pub mod source;
 pub mod span;
@@ -26,6 +27,7 @@ pub use explain::Explained;
 pub use listen::Listen;
 pub use new_volume::{NewVolume, VolumeSize};
 pub use resolve::resolve;
+pub use s3_store::S3Settings;
 pub use size::ByteSize;
 pub use source::Flags;
 pub use span::Wait;
@@ -57,6 +59,8 @@ pub struct Settings {
     pub wal_segment: ByteSize,
     /// When dirty data is uploaded.
     pub rpo: Rpo,
+    /// How an S3 store is reached.
+    pub s3: S3Settings,
 }
 
 /// How much may be lost with the local disk: what comes first starts an upload.

@@ -63,7 +63,7 @@ use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
-pub use store::AnyStore;
+pub use store::{Access, AnyStore, OpenError};
 
 use clients::Clients;
 use drain::Drain;
@@ -123,7 +123,7 @@ fn start(
     let cores = plan.cores();
     // All other threads start before the executors, whose pin they would inherit.
     let workers = Workers::start(limits::STORE_THREADS).map_err(ServeError::Workers)?;
-    let store = AnyStore::open(&settings.store, workers.clone())?;
+    let store = AnyStore::open(settings, Access::Write, workers.clone())?;
     let shared = Shared {
         store,
         tuning: memory::tuning(settings, cores),

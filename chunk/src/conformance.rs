@@ -2,12 +2,18 @@
 //!
 //! All functions panic at the first thing that a store does wrong.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Barrier;
+use std::task::Poll;
 
 use futures_lite::future::block_on;
 
 use crate::limits::MAX_CHUNK_BYTES;
 use crate::store::{ObjectName, ObjectStore, StoreError};
+
+/// Objects that are put side by side where there are many.
+const MANY_AT_ONCE: usize = 16;
 
 fn name(text: &str) -> ObjectName {
     ObjectName::new(text).expect("the suite uses names by the grammar")
@@ -177,11 +183,15 @@ pub async fn large_objects<S: ObjectStore>(store: &S) {
     }
 }
 
-/// A listing is complete and in order however long it is.
+/// A listing is complete and in order however long it is, and many objects are deleted at once.
 pub async fn many_objects<S: ObjectStore>(store: &S, many: usize) {
     let object = |n: usize| name(&format!("many/{}/{n:08}", n % 3));
-    for n in 0..many {
-        store.put(&object(n), vec![0; n % 7]).await.expect("put");
+    for first in (0..many).step_by(MANY_AT_ONCE) {
+        let some = first..(first + MANY_AT_ONCE).min(many);
+        let puts = some.map(|n| async move { store.put(&object(n), vec![0; n % 7]).await });
+        for put in together(puts.collect()).await {
+            put.expect("put");
+        }
     }
     let listed = store.list("many/").await.expect("list");
     let mut expected: Vec<_> = (0..many).map(|n| (object(n), (n % 7) as u64)).collect();
@@ -189,9 +199,34 @@ pub async fn many_objects<S: ObjectStore>(store: &S, many: usize) {
     assert_eq!(listed, expected);
     let third = store.list("many/1/").await.expect("list");
     assert!(third.iter().eq(expected.iter().filter(|(o, _)| o.as_str().starts_with("many/1/"))));
-    for (object, _) in &listed {
-        store.delete(object).await.expect("delete");
-    }
+    let mut names: Vec<_> = listed.into_iter().map(|(object, _)| object).collect();
+    let kept = names.pop();
+    names.push(name("many/missing"));
+    store.delete_many(&names).await.expect("delete many");
+    store.delete_many(&[]).await.expect("delete none");
+    let left = store.list("many/").await.expect("list");
+    assert!(left.iter().map(|(object, _)| object).eq(kept.iter()), "only one is left");
+    store.delete_many(kept.as_slice()).await.expect("delete one");
+}
+
+/// Runs futures side by side and returns their results in order.
+async fn together<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut running: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
+    poll_fn(|context| {
+        for (future, result) in &mut running {
+            if result.is_none()
+                && let Poll::Ready(value) = Pin::new(future).poll(context)
+            {
+                *result = Some(value);
+            }
+        }
+        match running.iter().all(|(_, result)| result.is_some()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    running.into_iter().map(|(_, result)| result.expect("all are ready")).collect()
 }
 
 /// Of `racers` threads that make the same object, exactly one succeeds, `rounds` times, and the

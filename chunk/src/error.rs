@@ -90,6 +90,11 @@ impl StoreError {
                 StorageFull | QuotaExceeded | FileTooLarge => ErrorKind::NoSpace,
                 _ => ErrorKind::Retry,
             },
+            Self::Remote { failure, .. } => match failure.cause.is_full() {
+                true => ErrorKind::NoSpace,
+                // Keys, clocks and permissions get mended while the server runs.
+                false => ErrorKind::Retry,
+            },
         }
     }
 }

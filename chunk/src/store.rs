@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::remote::RemoteFailure;
+
 /// Name of an object: non-empty parts of `[A-Za-z0-9._-]` joined by `/`, none of them `.` or
 /// `..`, each at most 255 bytes, 512 bytes in all. Below a store's own prefix.
 ///
@@ -45,6 +47,8 @@ pub enum StoreKind {
     File,
     /// Memory of this process; gone when it ends.
     Memory,
+    /// A bucket of an S3 server.
+    S3,
 }
 
 /// Why a store did not do what it was asked.
@@ -85,6 +89,17 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// A store on the network did not do it, after all the attempts that it was worth.
+    #[error("{action} {object}: {failure}")]
+    Remote {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The object's name or prefix.
+        object: String,
+        /// What happened.
+        #[source]
+        failure: Box<RemoteFailure>,
+    },
 }
 
 /// A place for immutable objects. A handle is cheap to clone; futures stay on their core.
@@ -98,7 +113,8 @@ pub trait ObjectStore: Clone + 'static {
     async fn put(&self, name: &ObjectName, body: impl Into<Bytes>) -> Result<(), StoreError>;
 
     /// Writes an object only if its name is free: of any number of racing callers exactly one
-    /// succeeds, the others get [`StoreError::Exists`].
+    /// succeeds, the others get [`StoreError::Exists`]. Their bodies must differ: a store that
+    /// lost an answer on the way knows its own success by the object's bytes.
     async fn put_if_absent(
         &self,
         name: &ObjectName,
@@ -114,6 +130,14 @@ pub trait ObjectStore: Clone + 'static {
 
     /// Removes an object; missing is fine.
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+
+    /// Removes objects; missing ones are fine. After an error any of them may be left.
+    async fn delete_many(&self, names: &[ObjectName]) -> Result<(), StoreError> {
+        for name in names {
+            self.delete(name).await?;
+        }
+        Ok(())
+    }
 
     /// All objects whose names start with `prefix` (any text that a name can start with), with
     /// their lengths, sorted by name.

@@ -6,6 +6,7 @@ use chunk::VolumeName;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::s3_options::S3Options;
 use crate::config::key::Key;
 use crate::config::{Flags, NewVolume, VolumeSize, Wait};
 
@@ -40,7 +41,7 @@ pub(super) struct GlobalOptions {
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<String>,
 
-    /// Object store: file:///path or memory: [default: file://DATA_DIR/store] [env: KRAIT_STORE]
+    /// Object store: file:///path, s3://bucket/prefix or memory: [default: file://DATA_DIR/store] [env: KRAIT_STORE]
     #[arg(long, value_name = "URL", global = true)]
     store: Option<String>,
 
@@ -52,6 +53,9 @@ pub(super) struct GlobalOptions {
     /// to 8G] [env: KRAIT_MEMORY]
     #[arg(long, value_name = "SIZE", global = true)]
     memory: Option<String>,
+
+    #[command(flatten)]
+    s3: S3Options,
 
     /// Log more: -v for debug, -vv for trace [env: KRAIT_LOG]
     #[arg(short, long, action = ArgAction::Count, global = true)]
@@ -225,6 +229,7 @@ impl GlobalOptions {
         add(Key::Cores, &self.cores);
         add(Key::Memory, &self.memory);
         add(Key::Log, &level);
+        self.s3.each(&mut add);
         if let Some(serving) = serving {
             add(Key::WalCap, &serving.wal_cap);
             add(Key::WalSegment, &serving.wal_segment);

@@ -114,6 +114,15 @@ pub enum ValueError {
         /// What was written.
         text: String,
     },
+    /// Neither true nor false.
+    #[error("`{text}` is neither true nor false")]
+    Switch {
+        /// What was written.
+        text: String,
+    },
+    /// Not a setting of an S3 store.
+    #[error(transparent)]
+    S3(#[from] s3::S3ConfigError),
     /// Nothing between the quotes.
     #[error("it is empty: give a value or leave the setting out")]
     Empty,

@@ -112,6 +112,7 @@ impl Reader<'_> {
             (DeValue::Integer(number), false) if number.radix() == 10 => {
                 vec![number.as_str().to_owned()]
             }
+            (DeValue::Boolean(on), false) if key.is_switch() => vec![on.to_string()],
             (DeValue::Array(items), true) => {
                 let text = |item: &Spanned<DeValue>| item.get_ref().as_str().map(str::to_owned);
                 items.iter().map(text).collect::<Option<_>>().ok_or_else(|| {
@@ -120,9 +121,10 @@ impl Reader<'_> {
                 })?
             }
             (found, is_list) => {
-                let expected = match is_list {
-                    true => "a list of texts in quotes",
-                    false => "a text in quotes or a whole number",
+                let expected = match (is_list, key.is_switch()) {
+                    (true, _) => "a list of texts in quotes",
+                    (false, true) => "true or false",
+                    (false, false) => "a text in quotes or a whole number",
                 };
                 return Err(self.wrong_type(key.name().to_owned(), line, found, expected));
             }
@@ -204,6 +206,9 @@ mod tests {
         assert!(refusal("listen = 1").contains("write a list of texts"));
         assert!(refusal("wal = 1").contains("write a table"));
         assert!(refusal("memory = true").contains("`memory` is true or false"));
+        assert!(refusal("s3.path_style = []").contains("write true or false"));
+        let on = parse("danger.accept_self_signed = true").unwrap();
+        assert_eq!(on.get(Key::AcceptSelfSigned).unwrap().texts, ["true"]);
     }
 
     #[test]

@@ -25,11 +25,35 @@ pub enum Key {
     RpoSeconds,
     /// Amount of dirty data that starts an upload.
     RpoBytes,
+    /// Server of an S3 store.
+    S3Endpoint,
+    /// Region of an S3 store.
+    S3Region,
+    /// Whether the bucket stands in the path instead of the host's name.
+    S3PathStyle,
+    /// Certificates that are trusted instead of the system's.
+    S3CaFile,
+    /// Profile of the shared files of keys.
+    S3Profile,
+    /// Requests in flight at most.
+    S3Connections,
+    /// Longest wait for a connection.
+    S3Connect,
+    /// Longest wait for the next bytes of an answer.
+    S3Read,
+    /// Longest attempt of a small request.
+    S3Attempt,
+    /// Longest time for all attempts of a small request.
+    S3Operation,
+    /// Whether any certificate of an S3 store is accepted.
+    AcceptSelfSigned,
+    /// Whether an S3 store that ignores conditions is accepted.
+    AcceptUnconditionalPut,
 }
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 23] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -41,6 +65,18 @@ impl Key {
         Self::WalSegment,
         Self::RpoSeconds,
         Self::RpoBytes,
+        Self::S3Endpoint,
+        Self::S3Region,
+        Self::S3PathStyle,
+        Self::S3CaFile,
+        Self::S3Profile,
+        Self::S3Connections,
+        Self::S3Connect,
+        Self::S3Read,
+        Self::S3Attempt,
+        Self::S3Operation,
+        Self::AcceptSelfSigned,
+        Self::AcceptUnconditionalPut,
     ];
 
     /// Name in the file, with a dot after the table's name.
@@ -58,6 +94,18 @@ impl Key {
             Self::WalSegment => "wal.segment",
             Self::RpoSeconds => "rpo.seconds",
             Self::RpoBytes => "rpo.bytes",
+            Self::S3Endpoint => "s3.endpoint",
+            Self::S3Region => "s3.region",
+            Self::S3PathStyle => "s3.path_style",
+            Self::S3CaFile => "s3.ca_file",
+            Self::S3Profile => "s3.profile",
+            Self::S3Connections => "s3.connections",
+            Self::S3Connect => "s3.connect_seconds",
+            Self::S3Read => "s3.read_seconds",
+            Self::S3Attempt => "s3.attempt_seconds",
+            Self::S3Operation => "s3.operation_seconds",
+            Self::AcceptSelfSigned => "danger.accept_self_signed",
+            Self::AcceptUnconditionalPut => "danger.accept_unconditional_put",
         }
     }
 
@@ -76,6 +124,18 @@ impl Key {
             Self::WalSegment => "KRAIT_WAL_SEGMENT",
             Self::RpoSeconds => "KRAIT_RPO_SECONDS",
             Self::RpoBytes => "KRAIT_RPO_BYTES",
+            Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
+            Self::S3Region => "KRAIT_S3_REGION",
+            Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
+            Self::S3CaFile => "KRAIT_S3_CA_FILE",
+            Self::S3Profile => "KRAIT_S3_PROFILE",
+            Self::S3Connections => "KRAIT_S3_CONNECTIONS",
+            Self::S3Connect => "KRAIT_S3_CONNECT_SECONDS",
+            Self::S3Read => "KRAIT_S3_READ_SECONDS",
+            Self::S3Attempt => "KRAIT_S3_ATTEMPT_SECONDS",
+            Self::S3Operation => "KRAIT_S3_OPERATION_SECONDS",
+            Self::AcceptSelfSigned => "KRAIT_DANGER_ACCEPT_SELF_SIGNED",
+            Self::AcceptUnconditionalPut => "KRAIT_DANGER_ACCEPT_UNCONDITIONAL_PUT",
         }
     }
 
@@ -94,6 +154,18 @@ impl Key {
             Self::WalSegment => "--wal-segment",
             Self::RpoSeconds => "--rpo-seconds",
             Self::RpoBytes => "--rpo-bytes",
+            Self::S3Endpoint => "--s3-endpoint",
+            Self::S3Region => "--s3-region",
+            Self::S3PathStyle => "--s3-path-style",
+            Self::S3CaFile => "--s3-ca-file",
+            Self::S3Profile => "--s3-profile",
+            Self::S3Connections => "--s3-connections",
+            Self::S3Connect => "--s3-connect-seconds",
+            Self::S3Read => "--s3-read-seconds",
+            Self::S3Attempt => "--s3-attempt-seconds",
+            Self::S3Operation => "--s3-operation-seconds",
+            Self::AcceptSelfSigned => "--danger-accept-self-signed",
+            Self::AcceptUnconditionalPut => "--danger-accept-unconditional-put",
         }
     }
 
@@ -102,12 +174,18 @@ impl Key {
     pub const fn is_list(self) -> bool {
         matches!(self, Self::Listen | Self::ReadOnly)
     }
+
+    /// Whether the setting is true or false.
+    #[must_use]
+    pub const fn is_switch(self) -> bool {
+        matches!(self, Self::S3PathStyle | Self::AcceptSelfSigned | Self::AcceptUnconditionalPut)
+    }
 }
 
 /// The variable that names the file itself.
 pub const CONFIG_VARIABLE: &str = "KRAIT_CONFIG";
 
-/// Table that is kept for settings that can lose data. It has none yet.
+/// Table of the settings that can lose data.
 pub const DANGER_TABLE: &str = "danger";
 
 /// The known name that `wrong` was most likely meant to be.

@@ -35,6 +35,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let age = resolver.rpo_age()?;
     let bytes = resolver.rpo_bytes(wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
+    let s3 = resolver.s3()?;
     let settings = Settings {
         data_dir,
         store,
@@ -46,6 +47,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
         wal_cap,
         wal_segment,
         rpo,
+        s3,
     };
     let mut explained = resolver.explained;
     explained.sort_by_key(|line| Key::ALL.iter().position(|key| key.name() == line.key));
@@ -271,6 +273,8 @@ impl Resolver<'_> {
         self.sized(Key::RpoBytes, found, (limits::MIN_RPO_BYTES, half), why)
     }
 }
+
+mod s3_store;
 
 fn refuse(key: Key, from: Source, problem: ValueError) -> ConfigError {
     ConfigError::Value { key: key.name(), from, problem }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use chunk::ObjectName;
+use s3::BucketName;
+
 /// An object store by its URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreUrl {
@@ -11,13 +14,20 @@ pub enum StoreUrl {
     File(PathBuf),
     /// `memory:`: memory of the serving process; gone when it ends.
     Memory,
+    /// `s3://bucket/prefix`: a bucket, or all in it that starts with the prefix.
+    S3 {
+        /// The bucket.
+        bucket: BucketName,
+        /// The prefix, without the slash behind it.
+        prefix: Option<ObjectName>,
+    },
 }
 
 /// Why a text is not the URL of a store.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreUrlError {
     /// Not a URL of a known scheme.
-    #[error("`{text}` is not a store: write file:///absolute/path or memory:")]
+    #[error("`{text}` is not a store: write file:///absolute/path, s3://bucket/prefix or memory:")]
     Syntax {
         /// What was written.
         text: String,
@@ -27,6 +37,15 @@ pub enum StoreUrlError {
         "`{text}`: a file store needs an absolute path and no host: write file:///absolute/path"
     )]
     NotAbsolute {
+        /// What was written.
+        text: String,
+    },
+    /// A bucket or a prefix that cannot be.
+    #[error(
+        "`{text}`: write s3://BUCKET or s3://BUCKET/PREFIX, the bucket of a-z, 0-9, '.' and '-', the \
+         prefix of letters, digits, '.', '_', '-' and single slashes"
+    )]
+    Bucket {
         /// What was written.
         text: String,
     },
@@ -53,7 +72,9 @@ impl FromStr for StoreUrl {
                 _ => Err(StoreUrlError::NotAbsolute { text: text.to_owned() }),
             },
             ("memory", "") => Ok(Self::Memory),
-            ("s3", _) => Err(StoreUrlError::NotAvailable { text: text.to_owned(), scheme: "s3" }),
+            ("s3", rest) => bucket(rest)
+                .map(|(bucket, prefix)| Self::S3 { bucket, prefix })
+                .ok_or_else(|| StoreUrlError::Bucket { text: text.to_owned() }),
             ("device", _) => {
                 Err(StoreUrlError::NotAvailable { text: text.to_owned(), scheme: "device" })
             }
@@ -62,11 +83,26 @@ impl FromStr for StoreUrl {
     }
 }
 
+/// The bucket and the prefix behind the scheme.
+fn bucket(rest: &str) -> Option<(BucketName, Option<ObjectName>)> {
+    let rest = rest.strip_prefix("//")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let bucket = BucketName::new(bucket).ok()?;
+    match prefix.strip_suffix('/').unwrap_or(prefix) {
+        "" => Some((bucket, None)),
+        prefix => Some((bucket, Some(ObjectName::new(prefix)?))),
+    }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file://{}", path.display()),
             Self::Memory => f.write_str("memory:"),
+            Self::S3 { bucket, prefix: None } => write!(f, "s3://{}", bucket.as_str()),
+            Self::S3 { bucket, prefix: Some(prefix) } => {
+                write!(f, "s3://{}/{prefix}", bucket.as_str())
+            }
         }
     }
 }
@@ -77,9 +113,14 @@ mod tests {
 
     #[test]
     fn stores_round_trip_through_their_url() {
-        for (text, shown) in
-            [("file:///a/b", "file:///a/b"), ("file:/a", "file:///a"), ("memory:", "memory:")]
-        {
+        for (text, shown) in [
+            ("file:///a/b", "file:///a/b"),
+            ("file:/a", "file:///a"),
+            ("memory:", "memory:"),
+            ("s3://bkt", "s3://bkt"),
+            ("s3://bkt/", "s3://bkt"),
+            ("s3://bkt/a/b/", "s3://bkt/a/b"),
+        ] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), shown);
         }
     }
@@ -94,9 +135,13 @@ mod tests {
             let error = text.parse::<StoreUrl>().unwrap_err();
             assert!(matches!(error, StoreUrlError::NotAbsolute { .. }), "{text}: {error}");
         }
-        for text in ["s3://bucket/prefix", "device:/dev/nvme1n1"] {
+        for text in
+            ["s3:", "s3://", "s3:bkt", "s3://Bkt", "s3://bkt//a", "s3://bkt/a b", "s3://bkt/.."]
+        {
             let error = text.parse::<StoreUrl>().unwrap_err();
-            assert!(matches!(error, StoreUrlError::NotAvailable { .. }), "{text}: {error}");
+            assert!(matches!(error, StoreUrlError::Bucket { .. }), "{text}: {error}");
         }
+        let error = "device:/dev/nvme1n1".parse::<StoreUrl>().unwrap_err();
+        assert!(matches!(error, StoreUrlError::NotAvailable { .. }), "{error}");
     }
 }

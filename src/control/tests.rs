@@ -13,6 +13,7 @@ fn settings(data_dir: &Path) -> Settings {
     Settings {
         data_dir: data_dir.to_owned(),
         store: StoreUrl::Memory,
+        s3: crate::config::S3Settings::default(),
         cores: 1,
         memory: ByteSize::mib(256),
         listen: Vec::new(),

@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use chunk::catalog::CreateError;
-use chunk::{ErrorKind as ChunkErrorKind, ReadError, StoreError, VolumeName};
+use chunk::{ErrorKind as ChunkErrorKind, ReadError, VolumeName};
 
 use super::drain::DrainError;
+use super::store::OpenError;
 use crate::error::ErrorKind;
 use crate::runtime::checks::MachineError;
 use crate::runtime::cores::{CorePanicked, StartError};
@@ -34,7 +35,7 @@ pub enum ServeError {
     },
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] OpenError),
     /// A volume to be made cannot be looked up.
     #[error("look for volume {name}: {source}")]
     Find {
@@ -91,7 +92,7 @@ impl ServeError {
             Self::Listen(ListenError::NotASocket { .. }) => ErrorKind::Invalid,
             Self::Listen(ListenError::Io { source, .. }) => ErrorKind::of_io(source),
             Self::Resolve { .. } => ErrorKind::Invalid,
-            Self::Store(error) => store_kind(error.kind()),
+            Self::Store(error) => error.kind(),
             Self::Find { source, .. } => store_kind(source.kind()),
             Self::Create { source, .. } => {
                 let exists = matches!(source, CreateError::Exists { .. });

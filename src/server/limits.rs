@@ -141,6 +141,9 @@ pub const FEW_FILES: u64 = 4096;
 /// Threads for the calls of the file store that block.
 pub const STORE_THREADS: usize = 8;
 
+/// Threads that talk to an S3 store. One spends 2 to 3 ms on 4 MiB, signed or encrypted.
+pub const S3_THREADS: usize = 1;
+
 const _: () = assert!(MAX_IN_FLIGHT >= 128, "what clients are promised");
 const _: () = assert!(INLINE_PAYLOAD + 64 <= READ_BUFFER_MAX, "an inline request fits");
 const _: () = assert!(CONNECTION_PAYLOAD >= MAX_PAYLOAD as usize, "the largest request fits");

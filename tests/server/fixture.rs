@@ -23,6 +23,7 @@ const CLIENT: &str = "120";
 pub struct Home {
     dir: TempDir,
     cores: &'static str,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Home {
@@ -33,12 +34,18 @@ impl Home {
 
     /// An empty one, to be served on so many cores.
     pub fn on_cores(cores: &'static str) -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory"), cores }
+        Self { dir: tempfile::tempdir().expect("a directory"), cores, variables: Vec::new() }
     }
 
     /// The same directory, to be served on so many cores from now on.
     pub fn with_cores(self, cores: &'static str) -> Self {
         Self { cores, ..self }
+    }
+
+    /// The same directory, with one more variable in the environment.
+    pub fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// A path in it.
@@ -50,6 +57,7 @@ impl Home {
     pub fn krait(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_krait"));
         command.arg("--data-dir").arg(self.path("data"));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(["--cores", self.cores, "--memory", "256M"]).current_dir(self.dir.path());
         command
     }

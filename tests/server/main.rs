@@ -12,4 +12,5 @@ mod hostile;
 mod raw;
 mod read_only;
 mod recovery;
+mod s3;
 mod space;

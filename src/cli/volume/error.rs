@@ -1,5 +1,6 @@
 //! What can go wrong with a volume command.
 
+use std::io;
 use std::path::PathBuf;
 
 use chunk::catalog::{CreateError, NameError};
@@ -8,6 +9,7 @@ use chunk::{FormatError, ObjectName, ReadError, StoreError, VolumeName};
 use wal::VolumeId;
 
 use crate::error::ErrorKind;
+use crate::server::OpenError;
 
 /// Why a volume command failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,12 @@ pub enum VolumeError {
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(OpenError),
+    /// Threads cannot be started.
+    #[error("start worker threads: {0}")]
+    Workers(#[source] io::Error),
 }
 
 impl VolumeError {
@@ -108,6 +116,8 @@ impl VolumeError {
             Self::Read(error) => error.kind().into(),
             Self::Log(error) => error.kind().into(),
             Self::Store(error) => error.kind().into(),
+            Self::Open(error) => error.kind(),
+            Self::Workers(error) => ErrorKind::of_io(error),
         }
     }
 }

@@ -1,34 +1,39 @@
 //! Opening the store that the settings name.
 
-use chunk::{FileStore, Workers};
+use chunk::Workers;
 
 use super::error::VolumeError;
 use crate::config::{Settings, StoreUrl};
 use crate::control::{ControlClient, ServerInfo};
 use crate::error::Error;
+use crate::server::{Access, AnyStore};
 
 /// Threads that a command reads and writes files on.
 const WORKERS: usize = 4;
 
 /// Opens the store, which must be there.
-pub(super) fn open(settings: &Settings) -> Result<FileStore, Error> {
+pub(super) fn open(settings: &Settings) -> Result<AnyStore, Error> {
     match &settings.store {
         StoreUrl::File(path) if !path.exists() => {
             Err(VolumeError::NoStore { path: path.clone() }.into())
         }
-        StoreUrl::File(_) | StoreUrl::Memory => open_or_make(settings),
+        StoreUrl::File(_) | StoreUrl::Memory | StoreUrl::S3 { .. } => {
+            open_for(settings, Access::Read)
+        }
     }
 }
 
 /// Opens the store, and makes it if it is missing.
-pub(super) fn open_or_make(settings: &Settings) -> Result<FileStore, Error> {
-    let path = match &settings.store {
-        StoreUrl::Memory => return Err(VolumeError::MemoryStore.into()),
-        StoreUrl::File(path) => path,
-    };
-    let workers = Workers::start(WORKERS)
-        .map_err(|error| Error::file("start worker threads for", path, error))?;
-    Ok(FileStore::open(path, workers).map_err(VolumeError::Store)?)
+pub(super) fn open_or_make(settings: &Settings) -> Result<AnyStore, Error> {
+    open_for(settings, Access::Write)
+}
+
+fn open_for(settings: &Settings, access: Access) -> Result<AnyStore, Error> {
+    if settings.store == StoreUrl::Memory {
+        return Err(VolumeError::MemoryStore.into());
+    }
+    let workers = Workers::start(WORKERS).map_err(VolumeError::Workers)?;
+    Ok(AnyStore::open(settings, access, workers).map_err(VolumeError::Open)?)
 }
 
 /// Checks that the server of the data directory, if one runs, uses the store of the settings:

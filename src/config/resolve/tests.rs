@@ -123,7 +123,10 @@ fn values_that_do_not_parse_name_where_they_stand() {
     assert!(
         refusal(&[], &[], "\nmemory = \"lots\"").contains("krait.toml:2): `lots` is not a size")
     );
-    assert!(refusal(&[(Key::Store, "s3://b")], &[], "").contains("not available in this version"));
+    assert!(
+        refusal(&[(Key::Store, "device:/b")], &[], "").contains("not available in this version")
+    );
+    assert!(refusal(&[(Key::Store, "s3://B")], &[], "").contains("write s3://BUCKET"));
     assert!(refusal(&[], &[("KRAIT_LOG", "loud")], "").contains("error, warn, info"));
     assert!(refusal(&[], &[("KRAIT_DATA_DIR", "")], "").contains("empty"));
 }
@@ -141,4 +144,32 @@ fn variables_that_mean_nothing_are_noticed() {
     let stray = stray_variables(names);
     assert_eq!(stray.len(), 1);
     assert_eq!((stray[0].name.as_str(), stray[0].suggestion), ("KRAIT_STROE", Some("KRAIT_STORE")));
+}
+
+#[test]
+fn an_s3_store_is_set_up_from_its_tables() {
+    let file = "store = \"s3://bkt/pre\"\n[s3]\nendpoint = \"http://minio:9000/\"\n\
+                region = \"eu-1\"\npath_style = false\nca_file = \"ca.pem\"\nprofile = \"p\"\n\
+                connections = 7\noperation_seconds = 4\n[danger]\naccept_self_signed = true\n";
+    let resolved = with(&[(Key::AcceptUnconditionalPut, "true")], &[], file).unwrap();
+    let s3 = resolved.settings.s3;
+    assert_eq!(s3.endpoint.unwrap().to_string(), "http://minio:9000");
+    assert_eq!((s3.region.as_deref(), s3.profile.as_deref()), (Some("eu-1"), Some("p")));
+    assert_eq!((s3.path_style, s3.connections), (Some(false), 7));
+    assert_eq!(s3.ca_file.unwrap(), resolved.file.unwrap().with_file_name("ca.pem"));
+    assert!(s3.accept_self_signed && s3.accept_unconditional_put);
+    let [connect, read, attempt] = [3, 4, 4].map(Duration::from_secs);
+    assert_eq!((s3.timeouts.connect, s3.timeouts.read), (connect, read), "cut to the attempt");
+    assert_eq!(s3.timeouts.attempt, attempt, "cut to the operation");
+    assert_eq!(with(&[], &[], "").unwrap().settings.s3, crate::config::S3Settings::default());
+}
+
+#[test]
+fn impossible_settings_of_an_s3_store_are_refused() {
+    let refused = |key, text| refusal(&[(key, text)], &[], "");
+    assert!(refused(Key::S3Endpoint, "minio:9000").contains("write http://HOST:PORT"));
+    assert!(refused(Key::S3Connections, "1025").contains("from 1 to 1024"));
+    assert!(refused(Key::S3Read, "11").contains("from 1 to 10"));
+    assert!(refused(Key::S3PathStyle, "maybe").contains("neither true nor false"));
+    assert!(refused(Key::AcceptSelfSigned, "1").contains("neither true nor false"));
 }
