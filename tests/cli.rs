@@ -1,5 +1,7 @@
 //! The commands as people and scripts run them: the real binary, its output and its exit codes.
 
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/log.rs"]

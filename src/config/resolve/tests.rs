@@ -142,3 +142,18 @@ fn variables_that_mean_nothing_are_noticed() {
     assert_eq!(stray.len(), 1);
     assert_eq!((stray[0].name.as_str(), stray[0].suggestion), ("KRAIT_STROE", Some("KRAIT_STORE")));
 }
+
+#[test]
+fn read_only_volumes_are_named_by_file_environment_and_flag() {
+    let names = |resolved: Resolved| -> Vec<String> {
+        resolved.settings.read_only.iter().map(ToString::to_string).collect()
+    };
+    assert!(names(with(&[], &[], "").unwrap()).is_empty());
+    let file = "[serve]\nread_only = [\"a\", \"b-1\"]\n";
+    assert_eq!(names(with(&[], &[], file).unwrap()), ["a", "b-1"]);
+    assert_eq!(names(with(&[], &[("KRAIT_READ_ONLY", "c, d")], file).unwrap()), ["c", "d"]);
+    assert_eq!(names(with(&[(Key::ReadOnly, "e")], &[], file).unwrap()), ["e"]);
+    let error = refusal(&[], &[("KRAIT_READ_ONLY", "c,")], "");
+    assert!(error.starts_with("serve.read_only (environment KRAIT_READ_ONLY): "), "{error}");
+    assert!(refusal(&[], &[], "[serve]\nread_only = [\"Base\"]\n").contains("krait.toml:2"));
+}
