@@ -8,6 +8,8 @@ mod inspect;
 mod log;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/unit.rs"]
+mod unit;
 #[path = "cli/volume.rs"]
 mod volume;
 
