@@ -3,8 +3,10 @@
 mod args;
 mod completion;
 mod config;
+mod help;
 pub mod inspect;
 mod logging;
+mod man;
 mod output;
 mod plain_disk;
 mod progress;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::config::Resolved;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use args::{Cli, Command, ConfigCommand};
 
 /// Runs the command that this process was started with.
@@ -40,10 +42,7 @@ pub fn main() -> ExitCode {
 
 /// The command line as clap knows it.
 fn command() -> clap::Command {
-    let codes = std::iter::once("\n  0  done".to_owned()).chain(
-        ErrorKind::ALL.iter().map(|kind| format!("\n{:>3}  {}", kind.exit_code(), kind.about())),
-    );
-    Cli::command().after_help(format!("Exit codes:{}", codes.collect::<String>()))
+    Cli::command().after_help(help::exit_codes())
 }
 
 fn run(cli: &Cli) -> Result<(), Error> {
@@ -56,6 +55,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
             volume::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
+        Command::Man { command: words } => man::print(command(), words),
         Command::Completion { shell } => completion::print(*shell, command()),
         Command::Config { command: ConfigCommand::Explain { serving, json } } => {
             let resolved = load(cli, Some(serving), logging::Kind::OneShot)?;

@@ -143,6 +143,12 @@ pub enum Error {
     /// A file could not be shown.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// No command has this name.
+    #[error("there is no command `krait {words}`: `krait --help` lists those there are")]
+    NoCommand {
+        /// Its words.
+        words: String,
+    },
     /// A call to the operating system failed.
     #[error("{action} {}: {source}", path.display())]
     File {
@@ -174,6 +180,7 @@ impl Error {
             Self::Engine(error) => error.into(),
             Self::Serve(error) => error.kind(),
             Self::Inspect(error) => error.kind(),
+            Self::NoCommand { .. } => ErrorKind::Invalid,
             Self::File { source, .. } => ErrorKind::of_io(source),
         }
     }

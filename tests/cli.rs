@@ -1,11 +1,15 @@
 //! The commands as people and scripts run them: the real binary, its output and its exit codes.
 
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/unit.rs"]
+mod unit;
 #[path = "cli/volume.rs"]
 mod volume;
 

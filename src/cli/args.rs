@@ -6,6 +6,7 @@ use chunk::VolumeName;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
 use crate::config::{Flags, NewVolume, VolumeSize, Wait};
@@ -108,6 +109,7 @@ pub(super) enum Command {
     /// Serve all volumes of the store over NBD until SIGTERM or SIGINT
     ///
     /// Every volume is an export of its name. Stays in the foreground and logs to standard error.
+    #[command(after_long_help = help::SERVE)]
     Serve {
         #[command(flatten)]
         serving: ServingOptions,
@@ -121,6 +123,7 @@ pub(super) enum Command {
         command: VolumeCommand,
     },
     /// Show what a file or object of Krait's says: a WAL segment, chunk, map object or manifest
+    #[command(after_long_help = help::INSPECT)]
     Inspect {
         /// The file
         file: PathBuf,
@@ -132,9 +135,14 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Print the manual page of the program or of a command, as roff
+    #[command(after_long_help = help::MAN)]
+    Man {
+        /// Words of a command, such as: volume drain
+        command: Vec<String>,
+    },
     /// Print the completion script of a shell
-    ///
-    /// For bash: krait completion bash > ~/.local/share/bash-completion/completions/krait
+    #[command(after_long_help = help::COMPLETION)]
     Completion {
         /// The shell
         shell: Shell,
@@ -144,6 +152,7 @@ pub(super) enum Command {
 #[derive(Subcommand, Debug)]
 pub(super) enum VolumeCommand {
     /// Create a volume; it reads as zeros and takes no space until it is written
+    #[command(after_long_help = help::CREATE)]
     Create {
         /// Its name: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends
         name: VolumeName,
@@ -154,11 +163,13 @@ pub(super) enum VolumeCommand {
         json: JsonOption,
     },
     /// List all volumes of the store
+    #[command(after_long_help = help::LIST)]
     List {
         #[command(flatten)]
         json: JsonOption,
     },
     /// Print what the store knows of a volume
+    #[command(after_long_help = help::INFO)]
     Info {
         /// Its name
         name: VolumeName,
@@ -166,6 +177,7 @@ pub(super) enum VolumeCommand {
         json: JsonOption,
     },
     /// Print how a volume is: where its data are on their way to the store, and its clients
+    #[command(after_long_help = help::STATUS)]
     Status {
         /// Its name
         name: VolumeName,
@@ -173,6 +185,7 @@ pub(super) enum VolumeCommand {
         json: JsonOption,
     },
     /// Verify every checksum and reference of a volume
+    #[command(after_long_help = help::CHECK)]
     Check {
         /// Its name
         name: VolumeName,
@@ -180,6 +193,7 @@ pub(super) enum VolumeCommand {
         json: JsonOption,
     },
     /// Wait until everything that was acknowledged of a volume is in the object store
+    #[command(after_long_help = help::DRAIN)]
     Drain {
         /// Its name
         name: VolumeName,
@@ -190,10 +204,11 @@ pub(super) enum VolumeCommand {
         json: JsonOption,
     },
     /// Delete a volume and all its data; refused while clients are connected to it
+    #[command(after_long_help = help::DELETE)]
     Delete {
         /// Its name
         name: VolumeName,
-        /// Really do it
+        /// Do not ask; needed where there is no terminal to ask on
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -204,6 +219,7 @@ pub(super) enum VolumeCommand {
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Print every setting, its value, where it came from and its limits
+    #[command(after_long_help = help::EXPLAIN)]
     Explain {
         #[command(flatten)]
         serving: ServingOptions,

@@ -81,7 +81,11 @@ impl Admin {
         let found = catalog::find(&self.local.core.store, &name).await;
         match found.map_err(|error| refusal(ErrorKind::Io, &error))? {
             Some(id) => Ok((name, id)),
-            None => Err(refusal(ErrorKind::NotFound, &format!("there is no volume {name}"))),
+            None => {
+                let text =
+                    format!("no volume is named {name}: `krait volume list` shows those that are");
+                Err(refusal(ErrorKind::NotFound, &text))
+            }
         }
     }
 

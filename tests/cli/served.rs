@@ -120,3 +120,15 @@ fn a_command_with_another_store_than_the_servers_is_refused() {
     says(&line, "uses the store memory:, not file:///");
     says(&shell.fails(2, "volume delete vm1 --yes"), "--store memory:");
 }
+
+#[test]
+fn a_drain_is_the_servers_work_and_ends_in_time() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, &store_of(&shell));
+    says(&shell.ok("volume drain idle"), "drained volume idle");
+    assert_eq!(shell.json("volume drain idle --json")["drained"], true);
+    let line = shell.fails(9, "volume drain busy --timeout 2m");
+    assert_eq!(line, "krait: volume busy is not drained after 120 seconds\n");
+    says(&shell.fails(2, "volume drain busy --timeout 2d"), "such as 60s or 5m");
+    says(&shell.fails(2, "volume drain busy --timeout 0"), "choose from 1s to 1h");
+}

@@ -130,3 +130,35 @@ fn a_new_volume_is_clean() {
     assert_eq!((&view["store"]["manifest"], &view["store"]["orphans"]), (&1.into(), &0.into()));
     assert!(shell.ok("volume check vm1").ends_with("clean\n"));
 }
+
+/// Runs a command on a terminal of its own, with something typed.
+fn typed(shell: &Shell, line: &str, typed: &str) -> Option<(i32, String)> {
+    use std::io::Write as _;
+    let words = format!("{} {line}", env!("CARGO_BIN_EXE_krait"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &words, "/dev/null"]).current_dir(shell.path()).env_clear();
+    script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let Ok(mut child) = script.spawn() else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "script of util-linux is missing");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Some((output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn delete_asks_on_a_terminal_and_takes_only_the_name_for_a_yes() {
+    let shell = Shell::new();
+    shell.ok("volume create vm1 --size 1G");
+    let Some((code, said)) = typed(&shell, "volume delete vm1", "y\n") else { return };
+    assert_eq!(code, 2, "{said}");
+    says(&said, "This destroys volume vm1 of 1 GiB");
+    says(&said, "vm1 is not deleted");
+    shell.ok("volume info vm1");
+    let (code, said) = typed(&shell, "volume delete vm1", "vm1\n").unwrap();
+    assert_eq!(code, 0, "{said}");
+    says(&shell.fails(3, "volume info vm1"), "no volume is named vm1");
+    let (code, said) = typed(&shell, "volume delete vm1", "").unwrap();
+    assert!(code == 3 && !said.contains("Type its name"), "{said}");
+}

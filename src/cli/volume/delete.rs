@@ -1,6 +1,7 @@
 //! `krait volume delete`.
 
-use std::io;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use chunk::VolumeName;
 use chunk::catalog;
@@ -11,7 +12,7 @@ use super::error::VolumeError;
 use super::{known, store};
 use crate::cli::output;
 use crate::cli::progress::Progress;
-use crate::config::Settings;
+use crate::config::{ByteSize, Settings, StoreUrl};
 use crate::control::lock::make_data_dir;
 use crate::control::{ControlClient, DataDirLock, LockError};
 use crate::error::Error;
@@ -30,7 +31,7 @@ pub(super) fn delete(
     yes: bool,
     json: bool,
 ) -> Result<(), Error> {
-    if !yes {
+    if !yes && !is_confirmed(settings, name)? {
         return Err(VolumeError::Unconfirmed { name: name.clone() }.into());
     }
     if let Some(mut client) = ControlClient::connect_if_running(settings)? {
@@ -44,6 +45,27 @@ pub(super) fn delete(
         return output::print_json(&DeletedView { name: name.to_string(), deleted: true });
     }
     output::print(&format!("deleted volume {name}\n"))
+}
+
+/// Asks on a terminal, if there is one, for the name of the volume.
+fn is_confirmed(settings: &Settings, name: &VolumeName) -> Result<bool, Error> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    // A volume that is not there is no question.
+    let size = match &settings.store {
+        StoreUrl::Memory => String::new(),
+        _ => {
+            let size = known(&store::open(settings)?, name)?.manifest.size_bytes;
+            format!(" of {}", ByteSize(size))
+        }
+    };
+    let failed = |error| Error::file("ask on", Path::new("the terminal"), error);
+    write!(io::stderr(), "This destroys volume {name}{size} and all its data. Type its name: ")
+        .map_err(failed)?;
+    let mut typed = String::new();
+    io::stdin().read_line(&mut typed).map_err(failed)?;
+    Ok(typed.trim() == name.as_str())
 }
 
 /// Deletes a volume while nobody serves the data directory.

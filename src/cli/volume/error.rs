@@ -42,7 +42,7 @@ pub enum VolumeError {
         asked: String,
     },
     /// Deleting was not confirmed.
-    #[error("this destroys all data of volume {name}: add --yes to do it")]
+    #[error("volume {name} is not deleted: type its name when asked, or add --yes")]
     Unconfirmed {
         /// The volume.
         name: VolumeName,

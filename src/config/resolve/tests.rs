@@ -173,3 +173,18 @@ fn impossible_settings_of_an_s3_store_are_refused() {
     assert!(refused(Key::S3PathStyle, "maybe").contains("neither true nor false"));
     assert!(refused(Key::AcceptSelfSigned, "1").contains("neither true nor false"));
 }
+
+#[test]
+fn read_only_volumes_are_named_by_file_environment_and_flag() {
+    let names = |resolved: Resolved| -> Vec<String> {
+        resolved.settings.read_only.iter().map(ToString::to_string).collect()
+    };
+    assert!(names(with(&[], &[], "").unwrap()).is_empty());
+    let file = "[serve]\nread_only = [\"a\", \"b-1\"]\n";
+    assert_eq!(names(with(&[], &[], file).unwrap()), ["a", "b-1"]);
+    assert_eq!(names(with(&[], &[("KRAIT_READ_ONLY", "c, d")], file).unwrap()), ["c", "d"]);
+    assert_eq!(names(with(&[(Key::ReadOnly, "e")], &[], file).unwrap()), ["e"]);
+    let error = refusal(&[], &[("KRAIT_READ_ONLY", "c,")], "");
+    assert!(error.starts_with("serve.read_only (environment KRAIT_READ_ONLY): "), "{error}");
+    assert!(refusal(&[], &[], "[serve]\nread_only = [\"Base\"]\n").contains("krait.toml:2"));
+}

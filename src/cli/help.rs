@@ -1,0 +1,85 @@
+//! What stands below the options in the help of each command: examples, and what a script needs to
+//! know.
+
+use crate::error::ErrorKind;
+
+pub(super) const SERVE: &str = "\
+Examples:
+  krait serve --create demo=1G
+      Make a volume of 1 GiB if it is missing, and serve it on DATA_DIR/nbd.sock
+  krait serve --listen unix:/run/krait/nbd.sock --listen tcp:127.0.0.1:10809 --read-only base
+      Serve all volumes on a socket and a port; nobody may write to `base`
+
+Says `ready` once clients may come, and where. Volumes whose log holds what the store lacks are
+recovered meanwhile; a client of one of them waits for it. SIGTERM and SIGINT end it with exit code
+0 when requests under way are finished, all logs are durable, and all is uploaded or 10 seconds are
+over: what is left is in the log. TCP has no encryption and no password.";
+
+pub(super) const CREATE: &str = "\
+Examples:
+  krait volume create vm1 --size 20G
+
+Works while a server runs, which serves the volume at once. Exit code 4: the name is taken.";
+
+pub(super) const LIST: &str = "\
+Exit code 6: volumes that cannot be read are listed as damaged; the others are listed all the same.";
+
+pub(super) const INFO: &str = "\
+Reads the store, not the log: `krait volume status` tells what is on its way.";
+
+pub(super) const STATUS: &str = "\
+Asks the server of the data directory if one runs, else looks at log and store. Data go from `dirty`
+(acknowledged, in memory) through `logged` (on the local disk) and `syncing` (being uploaded) to
+`remote` (in the object store). `unknown`: the number would take reading the whole log or store.";
+
+pub(super) const DRAIN: &str = "\
+Examples:
+  krait volume drain vm1 --timeout 5m && krait volume info vm1
+
+With a server, clients may go on: what they write later is not waited for. Without one, the volume is
+opened, drained and closed here. Exit code 9: the time is over. Nothing is lost then, and a server
+goes on uploading.";
+
+pub(super) const CHECK: &str = "\
+Reads every object of the volume, and its log unless a server works on it. Changes nothing. Exit code
+6: something is damaged, as printed; 9: the store did not answer everything.";
+
+pub(super) const DELETE: &str = "\
+Examples:
+  krait volume delete vm1
+      Asks on a terminal
+  krait volume delete vm1 --yes
+      For scripts
+
+Exit code 5: clients are connected to it.";
+
+pub(super) const INSPECT: &str = "\
+Examples:
+  krait inspect krait-data/wal/*/0.wal
+  krait inspect --json krait-data/store/names/vm1
+
+Exit code 6: the file is damaged or none of Krait's.";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  krait config explain
+  krait config explain --json --memory 2G";
+
+pub(super) const COMPLETION: &str = "\
+Examples:
+  krait completion bash > ~/.local/share/bash-completion/completions/krait
+  krait completion zsh > ~/.zfunc/_krait";
+
+pub(super) const MAN: &str = "\
+Examples:
+  krait man | man -l -
+  krait man > /usr/local/share/man/man1/krait.1
+  krait man volume drain > /usr/local/share/man/man1/krait-volume-drain.1";
+
+/// Exit codes, for the help of the program.
+pub(super) fn exit_codes() -> String {
+    let codes = std::iter::once("\n  0  done".to_owned()).chain(
+        ErrorKind::ALL.iter().map(|kind| format!("\n{:>3}  {}", kind.exit_code(), kind.about())),
+    );
+    format!("Exit codes:{}", codes.collect::<String>())
+}
