@@ -230,12 +230,29 @@ impl<E: Env> Log<E> {
 
     /// Removes the segment files that an idle volume does not need.
     pub async fn trim(self: Rc<Self>) {
+        self.state.borrow_mut().trims += 1;
         // What stays takes space, and goes the next time.
         let _ = self.pool.trim(self.tuning.idle_segments).await;
+        self.state.borrow_mut().trims -= 1;
+        self.progress.notify();
         // Until a file was gone it counted, and kept a writer that came back from a new one.
         if std::mem::take(&mut self.state.borrow_mut().full) {
             self.work.notify();
         }
+    }
+
+    /// For a log that was closed and that a manifest covers as a whole: removes its files, so that
+    /// this host can open the volume again after another one had it. One that stays is covered.
+    pub async fn remove_files(&self) {
+        {
+            let mut state = self.state.borrow_mut();
+            let newest = Lsn(u64::MAX);
+            (state.open, state.tail) = (None, None);
+            let own = state.take_covered(newest).into_iter().chain(state.spare.take());
+            own.for_each(|segment| self.pool.retire(segment));
+        }
+        let _ = self.pool.trim(0).await;
+        self.progress.until(|| (self.state.borrow().trims == 0).then_some(())).await;
     }
 
     /// Lets everybody who waits look again: the volume has been stopped.

@@ -101,6 +101,8 @@ pub(super) struct State<E: Env> {
     /// How often segments were given back.
     pub(super) returns: u64,
     pub(super) closing: bool,
+    /// Removals of free segment files under way.
+    pub(super) trims: usize,
 }
 
 impl<E: Env> State<E> {
@@ -129,6 +131,7 @@ impl<E: Env> State<E> {
             covered: None,
             returns: 0,
             closing: false,
+            trims: 0,
         }
     }
 

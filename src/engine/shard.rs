@@ -186,6 +186,13 @@ impl<E: Env> Shard<E> {
             ShardAsk::Close => {
                 self.log.clone().trim().await;
                 let closed = self.log.close().await;
+                let is_published = {
+                    let maps = self.maps.borrow();
+                    maps.dirty.is_empty() && maps.frozen.is_none()
+                };
+                if closed.is_ok() && is_published {
+                    self.log.remove_files().await;
+                }
                 self.core.remove_shard(self.volume);
                 closed.map(|()| Answer::Done)
             }
