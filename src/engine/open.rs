@@ -28,7 +28,7 @@ use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard};
 use super::publish::publish_patiently;
-use super::recovered::{RecoveredShard, deal, log_directory};
+use super::recovered::{RecoveredShard, deal, log_directory, unpublished};
 use super::shard::Shard;
 use super::shared::Shared;
 
@@ -117,11 +117,20 @@ async fn claim<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Claimed, Volu
     for tries_left in (0..CLAIM_TRIES).rev() {
         let (seq, mut manifest) = newest_manifest(core, volume).await?;
         let found = scan_log(core, volume, &manifest).await?;
-        if manifest.owner != core.host && manifest.incarnation.0 > 0 && !found.records.is_empty() {
-            return Err(VolumeError::Fenced {
-                volume: volume.to_string(),
-                detail: format!("incarnation {} is of another host", manifest.incarnation),
-            });
+        if manifest.owner != core.host
+            && manifest.incarnation.0 > 0
+            && let Some(left) = unpublished(core, volume, &manifest, &found).await?
+            && !planted::is(Bug::StaleLogDropped)
+            && !planted::is(Bug::StaleLogReplayed)
+        {
+            let detail = format!(
+                "incarnation {} is of another host, and the log in {} holds records of \
+                 incarnation {left} that were perhaps never published: it is left as it is; \
+                 to open the volume here without them, move it away",
+                manifest.incarnation,
+                log_directory(volume),
+            );
+            return Err(VolumeError::Fenced { volume: volume.to_string(), detail });
         }
         if !planted::is(Bug::NoFencing) || manifest.incarnation.0 == 0 {
             manifest.incarnation = manifest.incarnation.next();

@@ -1,9 +1,13 @@
 //! What the log of earlier openings holds for one shard of this one.
 
+use chunk::Manifest;
 use wal::disk::Disk;
 use wal::planted::{self, Bug};
-use wal::{Body, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
+use wal::scan::{Sighted, walk};
+use wal::{BLOCK_BYTES, Body, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
 
+use super::Env;
+use super::core::Core;
 use super::error::VolumeError;
 use super::place::{FileNo, LogPlace, Place};
 
@@ -40,6 +44,45 @@ impl RecoveredShard {
         }
         Ok(files)
     }
+}
+
+/// For a host that finds its volume taken over by another one: an incarnation of which the log
+/// here holds records that no manifest is known to cover.
+///
+/// The cut of the newest manifest speaks of the log of the host that made it. A record of a lower
+/// incarnation is covered if that host is this one; if not, nobody knows.
+///
+/// # Errors
+/// The disk failed.
+pub async fn unpublished<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    manifest: &Manifest,
+    found: &Scan,
+) -> Result<Option<Incarnation>, VolumeError> {
+    if let Some(above) = found.records.first() {
+        return Ok(Some(above.record.identity.incarnation));
+    }
+    let cut = manifest.cut.incarnation;
+    let (mut below, mut is_own_cut) = (None, false);
+    for name in &found.files {
+        let file = core.disk.open(&format!("{}/{name}", log_directory(volume))).await?;
+        let blocks = core.disk.list(&log_directory(volume)).await?;
+        let bytes = blocks.iter().find(|entry| entry.name == *name).map_or(0, |entry| entry.bytes);
+        walk(&file, (bytes / BLOCK_BYTES as u64) as u32, |sighting| {
+            if let Sighted::Sound(record) | Sighted::Damaged { record, .. } = sighting.what
+                && record.identity.volume == volume
+            {
+                is_own_cut |= record.identity.incarnation == cut;
+                if record.identity.incarnation < cut {
+                    below = below.max(Some(record.identity.incarnation));
+                }
+            }
+            Ok::<(), wal::disk::DiskError>(())
+        })
+        .await?;
+    }
+    Ok(below.filter(|_| !is_own_cut))
 }
 
 /// Deals what a scan found to the shards of `layout`. Records stand in the order of (incarnation,
