@@ -58,6 +58,7 @@ pub(super) async fn publish_patiently<E: Env>(
         match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
             Ok(()) => return Ok(()),
             Err(PublishError::Store(_)) if planted::is(Bug::AmbiguousPutTrusted) => return Ok(()),
+            Err(PublishError::Lost { .. }) if planted::is(Bug::TwoWriters) => return Ok(()),
             Err(PublishError::Lost { .. }) => {
                 let detail = format!("another opening published manifest {seq}");
                 return Err(VolumeError::Fenced { volume: volume.to_string(), detail });

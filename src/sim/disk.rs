@@ -25,7 +25,7 @@ mod platter;
 mod power;
 mod sectors;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -83,6 +83,8 @@ pub enum Rot {
 
 struct Hardware {
     executor: Executor,
+    /// Drawn for each new platter: what a host keeps on it to know itself by.
+    identity: Cell<u64>,
     random: RefCell<Random>,
     platter: RefCell<Platter>,
     faults: RefCell<DiskFaults>,
@@ -101,12 +103,19 @@ impl Drive {
     pub fn new(executor: &Executor, seed: u64) -> Self {
         let hardware = Hardware {
             executor: executor.clone(),
+            identity: Cell::new(executor.random_name()),
             random: RefCell::new(Random::stream(seed, "disk")),
             platter: RefCell::new(Platter::default()),
             faults: RefCell::new(DiskFaults::default()),
             calls: RefCell::new(BTreeMap::new()),
         };
         Self { hardware: Rc::new(hardware) }
+    }
+
+    /// Another number for each disk, and for what replaces it.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.hardware.identity.get()
     }
 
     /// The disk as one process sees it.
@@ -147,6 +156,7 @@ impl Drive {
     /// Everything on it is gone.
     pub fn replace(&self) {
         *self.hardware.platter.borrow_mut() = Platter::default();
+        self.hardware.identity.set(self.hardware.executor.random_name());
         self.hardware.executor.note(&[0x6073], || "disk replaced by an empty one".to_owned());
     }
 

@@ -74,6 +74,13 @@ bugs! {
     FoldMissesNewChunks = "fold-misses-new-chunks",
     /// A shard learns of a new epoch from the coordinator's message, not before it answers a write.
     CutTakenLate = "cut-taken-late",
+    /// A writer that lost its volume to another one goes on.
+    TwoWriters = "two-writers",
+    /// A host that was replaced replays its log over what the other host made of the volume.
+    StaleLogReplayed = "stale-log-replayed",
+    /// A host that was replaced opens the volume again, and removes the log of what it never
+    /// published.
+    StaleLogDropped = "stale-log-dropped",
     /// A manifest whose put failed counts as published.
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
