@@ -11,6 +11,7 @@ pub mod content;
 pub mod disk;
 pub mod engine;
 pub mod executor;
+mod ghost;
 pub mod host;
 pub mod judge;
 pub mod limits;

@@ -6,9 +6,9 @@ use krait::sim::engine::Engine;
 use krait::sim::world::{Fault, run};
 use wal::planted::{Bug, plant, times_asked};
 
-/// Worlds in which a bug must show. A bug that shows in one of 150 worlds is found in these with
+/// Worlds in which a bug must show. A bug that shows in one of 400 worlds is found in these with
 /// 99.9 % certainty.
-const WORLDS: u64 = 1200;
+const WORLDS: u64 = 3000;
 
 /// Looks for a bug; tells in which world it showed, and how.
 fn find(bug: Bug) -> Option<(u64, Fault)> {

@@ -39,7 +39,6 @@ enum Step<E: Env> {
 impl<E: Env> Log<E> {
     /// Appends and syncs until the log is closed or the volume stops.
     pub async fn run_appender(self: Rc<Self>, runtime: E::Runtime) {
-        let mut aging = false;
         loop {
             let step = self.work.until(|| self.next_step()).await;
             match step {
@@ -53,12 +52,11 @@ impl<E: Env> Log<E> {
                 Step::Sync => self.ended(self.sync_files().await),
                 Step::End => break,
             }
-            if !aging && self.state.borrow().unsynced_bytes > 0 {
-                aging = true;
+            let mut state = self.state.borrow_mut();
+            if !state.aging && state.unsynced_bytes > 0 {
+                state.aging = true;
                 let (log, clock) = (self.clone(), runtime.clone());
                 runtime.spawn(async move { log.sync_by_age(clock).await });
-            } else if self.state.borrow().unsynced_bytes == 0 {
-                aging = false;
             }
         }
     }
@@ -77,8 +75,11 @@ impl<E: Env> Log<E> {
         clock.sleep(UNSYNCED_AGE).await;
         {
             let mut state = self.state.borrow_mut();
-            let appended = state.appended;
-            state.wanted.insert(appended);
+            state.aging = false;
+            if state.unsynced_bytes > 0 {
+                let appended = state.appended;
+                state.wanted.insert(appended);
+            }
         }
         self.work.notify();
     }
@@ -246,12 +247,29 @@ impl<E: Env> Log<E> {
 
     /// Removes the segment files that an idle volume does not need.
     pub async fn trim(self: Rc<Self>) {
+        self.state.borrow_mut().trims += 1;
         // What stays takes space, and goes the next time.
         let _ = self.pool.trim(self.tuning.idle_segments).await;
+        self.state.borrow_mut().trims -= 1;
+        self.progress.notify();
         // Until a file was gone it counted, and kept a writer that came back from a new one.
         if std::mem::take(&mut self.state.borrow_mut().full) {
             self.work.notify();
         }
+    }
+
+    /// For a log that was closed and that a manifest covers as a whole: removes its files, so that
+    /// this host can open the volume again after another one had it. One that stays is covered.
+    pub async fn remove_files(&self) {
+        {
+            let mut state = self.state.borrow_mut();
+            let newest = Lsn(u64::MAX);
+            (state.open, state.tail) = (None, None);
+            let own = state.take_covered(newest).into_iter().chain(state.spare.take());
+            own.for_each(|segment| self.pool.retire(segment));
+        }
+        let _ = self.pool.trim(0).await;
+        self.progress.until(|| (self.state.borrow().trims == 0).then_some(())).await;
     }
 
     /// Lets everybody who waits look again: the volume has been stopped.

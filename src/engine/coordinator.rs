@@ -38,6 +38,8 @@ pub struct Coordinator<E: Env> {
     pub(super) shared: Arc<Shared>,
     /// The newest manifest, and its number.
     pub(super) newest: RefCell<(ManifestSeq, Manifest)>,
+    /// The oldest manifest that is still there; `None`: the store has to be asked.
+    pub(super) oldest: Cell<Option<ManifestSeq>>,
     pub(super) ids: RefCell<ObjectIds>,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
@@ -77,6 +79,7 @@ impl<E: Env> Coordinator<E> {
             ids: RefCell::new(ObjectIds::new(shared.incarnation, shards, shards + 1)),
             shared,
             newest: RefCell::new(newest),
+            oldest: Cell::new(None),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
             urgent: Cell::new(false),

@@ -102,6 +102,8 @@ pub(super) struct State<E: Env> {
     /// Files written since their last sync, oldest first.
     pub(super) unsynced: Vec<FileNo>,
     pub(super) unsynced_bytes: u64,
+    /// Somebody looks, at the latest when the oldest of it is as old as it may get.
+    pub(super) aging: bool,
     /// The disk is full and nothing will be reclaimed: the next writer is told.
     pub(super) starved: Option<VolumeError>,
     /// No segment can be had before one is given back.
@@ -111,6 +113,8 @@ pub(super) struct State<E: Env> {
     /// How often segments were given back.
     pub(super) returns: u64,
     pub(super) closing: bool,
+    /// Removals of free segment files under way.
+    pub(super) trims: usize,
 }
 
 impl<E: Env> State<E> {
@@ -134,11 +138,13 @@ impl<E: Env> State<E> {
             wanted: BTreeSet::new(),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
+            aging: false,
             starved: None,
             full: false,
             covered: None,
             returns: 0,
             closing: false,
+            trims: 0,
         }
     }
 

@@ -25,7 +25,7 @@ use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
+use super::limits::CLAIM_TRIES;
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
@@ -112,7 +112,10 @@ async fn scan_log<E: Env>(
         epoch: manifest.cut.epoch,
         newest: manifest.incarnation,
     };
-    let prefix = log_prefix(manifest.tenure);
+    let prefix = match planted::is(Bug::StaleLogReplayed) {
+        true => String::new(),
+        false => log_prefix(manifest.tenure),
+    };
     scan(&core.disk, &log_directory(volume), &prefix, volume, &floor).await.map_err(|error| {
         VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found: error.to_string() }
     })
@@ -142,7 +145,7 @@ async fn claim<E: Env>(
         }
         // The log of a tenure that has ended: covered if the volume was given back by this host,
         // otherwise kept aside.
-        let found = match is_ours {
+        let found = match is_ours || planted::is(Bug::StaleLogReplayed) {
             true => scan_log(core, volume, &manifest).await?,
             false => given_back(core, volume, &manifest).await?,
         };
@@ -163,8 +166,6 @@ async fn claim<E: Env>(
             Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
             Err(error) => return Err(error),
         }
-        // What is too much now is too much at the next opening as well.
-        let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
         return Ok(Some(Claimed { seq, manifest, found }));
     }
     unreachable!("the last try returns")
@@ -181,7 +182,8 @@ async fn given_back<E: Env>(
     }
     let prefix = log_prefix(manifest.tenure);
     let files = core.disk.list(&log_directory(volume)).await?;
-    let files = files.into_iter().map(|file| file.name).filter(|name| name.starts_with(&prefix));
+    let ended = |name: &String| name.starts_with(&prefix) || planted::is(Bug::StaleLogDropped);
+    let files = files.into_iter().map(|file| file.name).filter(ended);
     Ok(Scan { files: files.collect(), ..Scan::default() })
 }
 

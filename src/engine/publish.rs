@@ -4,7 +4,6 @@ use bytes::Bytes;
 use chunk::manifest_log::{self, PublishError};
 use chunk::{ErrorKind, Manifest, ManifestSeq, ObjectStore};
 use wal::VolumeId;
-use wal::disk::Disk;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
@@ -15,31 +14,15 @@ use super::error::VolumeError;
 use super::limits::{MANIFESTS_KEPT, PUBLISH_TRIES, RETRY_FIRST};
 use super::open::NO_HOST;
 use super::read::longer;
-use super::recovered::{log_directory, log_prefix};
 
 impl<E: Env> Coordinator<E> {
-    /// Publishes that no host has the volume, and removes its log.
-    ///
-    /// What a power cut, or a store that fails, leaves after each step:
-    /// 1. all is covered and closed: the volume is this host's still; its next opening finds a log
-    ///    that is covered.
-    /// 2. the manifest without a host is published: any host may open the volume. The log is
-    ///    covered and of a tenure that has ended.
-    /// 3. the files are gone, or some are left, which the next opening here removes.
+    /// Publishes that no host has the volume. If that fails the volume stays with this host.
     pub(super) async fn give_back(&self) {
         let mut manifest = self.newest.borrow().1.clone();
-        let prefix = log_prefix(manifest.tenure);
         manifest.owner = NO_HOST;
         if let Err(error) = self.try_publish(manifest).await {
             let volume = self.shared.volume;
             log::warn!("volume {volume} stays with this host, as that was not published: {error}");
-            return;
-        }
-        let directory = log_directory(self.shared.volume);
-        let Ok(files) = self.core.disk.list(&directory).await else { return };
-        for file in files.iter().filter(|file| file.name.starts_with(&prefix)) {
-            // One that stays goes at the next opening.
-            let _ = self.core.disk.remove(&format!("{directory}/{}", file.name)).await;
         }
     }
 
@@ -71,11 +54,27 @@ impl<E: Env> Coordinator<E> {
             }
         }
         self.newest.replace((seq, manifest));
-        if let Some(old) = seq.0.checked_sub(MANIFESTS_KEPT).filter(|old| *old > 0) {
-            // One that stays costs little and goes at the next opening.
-            let _ = core.store.delete(&ManifestSeq(old).object_name(volume)).await;
-        }
+        self.prune(seq).await;
         Ok(())
+    }
+
+    /// Deletes old manifests, strictly from old to new: a number that is free again while its
+    /// predecessor is still there would let a late writer believe that it is the newest. One that
+    /// cannot be deleted now holds up the others until it can.
+    async fn prune(&self, newest: ManifestSeq) {
+        let (store, volume) = (&self.core.store, self.shared.volume);
+        let keep_from = (newest.0 + 1).saturating_sub(MANIFESTS_KEPT);
+        let Some(oldest) = self.oldest.get() else {
+            let pruned = manifest_log::prune(store, volume, MANIFESTS_KEPT as usize).await;
+            self.oldest.set(pruned.ok().map(|_| ManifestSeq(keep_from)));
+            return;
+        };
+        for old in oldest.0.max(1)..keep_from {
+            if store.delete(&ManifestSeq(old).object_name(volume)).await.is_err() {
+                return;
+            }
+            self.oldest.set(Some(ManifestSeq(old + 1)));
+        }
     }
 }
 
@@ -95,6 +94,7 @@ pub(super) async fn publish_patiently<E: Env>(
         match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
             Ok(()) => return Ok(()),
             Err(PublishError::Store(_)) if planted::is(Bug::AmbiguousPutTrusted) => return Ok(()),
+            Err(PublishError::Lost { .. }) if planted::is(Bug::TwoWriters) => return Ok(()),
             Err(PublishError::Lost { .. }) => {
                 let detail = format!("another opening published manifest {seq}");
                 return Err(VolumeError::Fenced { volume: volume.to_string(), detail });

@@ -180,13 +180,20 @@ impl<E: Env> Shard<E> {
             ShardAsk::Close => {
                 self.log.clone().trim().await;
                 let closed = self.log.close().await;
-                let maps = self.maps.borrow();
-                let is_covered = maps.dirty.is_empty() && maps.frozen.is_none();
-                drop(maps);
+                let is_covered = self.is_covered();
+                if closed.is_ok() && is_covered {
+                    self.log.remove_files().await;
+                }
                 self.core.remove_shard(self.volume);
                 closed.map(|()| Answer::Closed { is_covered })
             }
         }
+    }
+
+    /// Whether manifests cover all that the shard holds.
+    fn is_covered(&self) -> bool {
+        let maps = self.maps.borrow();
+        maps.dirty.is_empty() && maps.frozen.is_none()
     }
 
     /// Writes bytes at byte `at` of the shard; within one stripe, any alignment.

@@ -25,7 +25,7 @@ mod platter;
 mod power;
 mod sectors;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -83,6 +83,10 @@ pub enum Rot {
 
 struct Hardware {
     executor: Executor,
+    /// Drawn for each new platter: what a host keeps on it to know itself by.
+    identity: Cell<u64>,
+    /// Whether its host must take the volume over, as it never had it, or lost it.
+    is_strange: Cell<bool>,
     random: RefCell<Random>,
     platter: RefCell<Platter>,
     faults: RefCell<DiskFaults>,
@@ -101,12 +105,31 @@ impl Drive {
     pub fn new(executor: &Executor, seed: u64) -> Self {
         let hardware = Hardware {
             executor: executor.clone(),
+            identity: Cell::new(executor.random_name()),
+            is_strange: Cell::new(true),
             random: RefCell::new(Random::stream(seed, "disk")),
             platter: RefCell::new(Platter::default()),
             faults: RefCell::new(DiskFaults::default()),
             calls: RefCell::new(BTreeMap::new()),
         };
         Self { hardware: Rc::new(hardware) }
+    }
+
+    /// Another number for each disk, and for what replaces it.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.hardware.identity.get()
+    }
+
+    /// Whether its host must take the volume over from another one, and cannot just open it.
+    #[must_use]
+    pub fn is_strange(&self) -> bool {
+        self.hardware.is_strange.get()
+    }
+
+    /// See [`Self::is_strange`].
+    pub fn set_strange(&self, is_strange: bool) {
+        self.hardware.is_strange.set(is_strange);
     }
 
     /// The disk as one process sees it.
@@ -147,6 +170,8 @@ impl Drive {
     /// Everything on it is gone.
     pub fn replace(&self) {
         *self.hardware.platter.borrow_mut() = Platter::default();
+        self.hardware.identity.set(self.hardware.executor.random_name());
+        self.set_strange(true);
         self.hardware.executor.note(&[0x6073], || "disk replaced by an empty one".to_owned());
     }
 

@@ -16,13 +16,14 @@ use crate::engine::limits::Tuning;
 use crate::engine::volume::Volume;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
-const HOST: [u8; 16] = [1; 16];
 
 thread_local! {
-    /// Cores of the process that runs now. Cores and shards hold each other, so what a simulated
-    /// death leaves must be taken apart.
-    static CORES: RefCell<Vec<Rc<Core<SimEnv>>>> = const { RefCell::new(Vec::new()) };
+    /// Processes and their cores. Cores and shards hold each other, so what a simulated death
+    /// leaves must be taken apart.
+    static PROCESSES: RefCell<Vec<Process>> = const { RefCell::new(Vec::new()) };
 }
+
+type Process = (Host, Vec<Rc<Core<SimEnv>>>);
 
 /// The engine.
 pub struct Engine;
@@ -83,23 +84,34 @@ impl Subject for Engine {
 
     const CUTS: bool = true;
 
+    const FENCES: bool = true;
+
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
-        CORES.take().iter().for_each(|core| core.abandon());
+        PROCESSES.with_borrow_mut(|all| {
+            let dead = all.extract_if(.., |(host, _)| !host.is_alive());
+            dead.for_each(|(_, cores)| cores.iter().for_each(|core| core.abandon()));
+        });
+        let mut identity = [0; 16];
+        identity[..8].copy_from_slice(&host.identity.to_le_bytes());
         let tuning = tuning(&host.tuning);
         let mut cores = Vec::new();
         for (part, mesh) in host.cores.iter().zip(host.mesh()) {
             let (disk, store) = (part.disk.clone(), part.store.clone());
-            let core = Core::new(disk, store, part.runtime.clone(), mesh, tuning, HOST);
+            let core = Core::new(disk, store, part.runtime.clone(), mesh, tuning, identity);
             wal::runtime::Runtime::spawn(&part.runtime, core.clone().serve());
             cores.push(core);
         }
-        CORES.set(cores.clone());
+        PROCESSES.with_borrow_mut(|all| all.push((host.clone(), cores.clone())));
         if first {
             create(host).await?;
         }
         let mut handles = Vec::new();
         for core in &cores {
-            let volume = core.attach(VOLUME).await.map_err(|error| error.to_string())?;
+            let opened = match host.takes_over {
+                true => core.take_over(VOLUME).await,
+                false => core.attach(VOLUME).await,
+            };
+            let volume = opened.map_err(|error| error.to_string())?;
             handles.push(Handle { core: core.clone(), keeper: cores[0].clone(), volume });
         }
         Ok(handles)

@@ -126,6 +126,14 @@ impl Executor {
         drop((events, tasks));
     }
 
+    /// Lets one process stand still, as a host that is suspended does, until another one or none
+    /// is named. What its devices have under way goes on.
+    pub fn pause(&self, process: Option<ProcessId>) {
+        self.inner.tasks.borrow_mut().pause(process);
+        let number = process.map_or(u64::MAX, |process| u64::from(process.0));
+        self.note(&[0x9A05E, number], || format!("standing still: {process:?}"));
+    }
+
     /// Drops everything: no process lives on. A world that is not cleared keeps itself in memory,
     /// because its tasks hold handles of it.
     pub fn clear(&self) {

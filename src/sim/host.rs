@@ -36,6 +36,10 @@ pub struct SimCore {
 pub struct Host {
     executor: Executor,
     process: ProcessId,
+    /// What the host knows itself by.
+    pub identity: u64,
+    /// Whether it takes the volume over, whoever has it.
+    pub takes_over: bool,
     /// The cores, at least one.
     pub cores: Vec<SimCore>,
     /// Sizes and limits that the world wants of its subject.
@@ -62,13 +66,28 @@ impl Host {
             store: bucket.attach(process),
         };
         let cores = (0..cores).map(core).collect();
-        Self { executor: executor.clone(), process, cores, tuning, volume_blocks }
+        let (identity, takes_over) = (drive.identity(), drive.is_strange());
+        Self {
+            executor: executor.clone(),
+            process,
+            identity,
+            takes_over,
+            cores,
+            tuning,
+            volume_blocks,
+        }
     }
 
     /// The process.
     #[must_use]
     pub fn process(&self) -> ProcessId {
         self.process
+    }
+
+    /// Whether the process was not killed yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.executor.is_alive(self.process)
     }
 
     /// A mesh between the cores, for messages of the subject's own type: one end per core.

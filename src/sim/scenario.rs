@@ -126,6 +126,8 @@ pub struct Scenario {
     pub power: Vec<PowerLoss>,
     /// One in this many crashes takes the local disk with it; none if 0.
     pub disk_loss_one_in: u64,
+    /// One in this many lives ends by another host that takes the volume over; none if 0.
+    pub take_over_one_in: u64,
     /// One in this many disk calls stalls.
     pub stall_one_in: u64,
     /// One in this many lives meets an error of the disk.
@@ -169,6 +171,7 @@ impl Scenario {
             kills: no_power_loss || random.chance(2),
             power,
             disk_loss_one_in: 0,
+            take_over_one_in: 0,
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             store: StoreFaults {
@@ -221,7 +224,9 @@ impl Scenario {
         if self.store.error_one_in > 0 && random.chance(3) {
             self.store.hang_one_in = random.scaled(3..20);
         }
-        if random.chance(6) {
+        if random.chance(5) {
+            self.take_over_one_in = random.within(1..4);
+        } else if random.chance(5) {
             self.store.lie_one_in = random.scaled(4..60);
         }
         self
@@ -282,7 +287,8 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 12] = [
+        let features: [fn(&Scenario) -> bool; 13] = [
+            |s| s.take_over_one_in > 0,
             |s| s.store.hang_one_in > 0,
             |s| s.store.lie_one_in > 0,
             |s| s.disk_loss_one_in > 0,

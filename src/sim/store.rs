@@ -14,6 +14,8 @@
 //!
 //! The store survives every fault of the local machine.
 
+mod watch;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -26,6 +28,7 @@ use chunk::{ObjectName, ObjectStore, StoreError, StoreKind};
 
 use super::executor::{Executor, ProcessId};
 use super::random::Random;
+use watch::Watch;
 
 /// What goes wrong in a store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +82,7 @@ struct Shelf {
     under_way: RefCell<BTreeMap<u64, (ProcessId, Change)>>,
     faults: RefCell<StoreFaults>,
     calls: RefCell<u64>,
+    watch: RefCell<Option<Watch>>,
 }
 
 /// The store itself: it outlives processes. A handle is cheap to clone.
@@ -98,6 +102,7 @@ impl Bucket {
             under_way: RefCell::default(),
             faults: RefCell::default(),
             calls: RefCell::default(),
+            watch: RefCell::default(),
         };
         Self { shelf: Rc::new(shelf) }
     }
@@ -127,14 +132,26 @@ impl Bucket {
                     let delay = Duration::from_micros(self.draw(2_000_000));
                     let bucket = self.clone();
                     self.shelf.executor.after(None, delay, move || {
-                        let _ = bucket.apply(change);
+                        let _ = bucket.apply(process, change);
                     });
                 }
                 _ => {
-                    let _ = self.apply(change);
+                    let _ = self.apply(process, change);
                 }
             }
         }
+    }
+
+    /// Watches a process that is about to lose its volume: once another one has published a
+    /// manifest, it may change nothing any more.
+    pub fn watch(&self, loser: ProcessId) {
+        *self.shelf.watch.borrow_mut() = Some(Watch::new(loser));
+    }
+
+    /// What the watched process did that it must not.
+    #[must_use]
+    pub fn trespass(&self) -> Option<String> {
+        self.shelf.watch.borrow().as_ref().and_then(|watch| watch.trespass.clone())
     }
 
     /// Names and lengths of all objects, sorted.
@@ -169,8 +186,11 @@ impl Bucket {
     }
 
     /// Applies a change; false if a conditional put lost.
-    fn apply(&self, change: Change) -> bool {
+    fn apply(&self, process: ProcessId, change: Change) -> bool {
         let mut objects = self.shelf.objects.borrow_mut();
+        if let Some(watch) = &mut *self.shelf.watch.borrow_mut() {
+            watch.look(process, &change, &objects);
+        }
         match change {
             Change::Put { name, if_absent: true, .. } if objects.contains_key(&name) => false,
             Change::Put { name, body, .. } => {
@@ -249,8 +269,9 @@ impl SimStore {
         }
         if fate == Fate::FailsEarly {
             let (bucket, delay) = (self.bucket.clone(), self.bucket.draw(5_000_000));
+            let process = self.process;
             let late = move || {
-                bucket.apply(change);
+                let _ = bucket.apply(process, change);
             };
             self.bucket.shelf.executor.after(None, Duration::from_micros(delay), late);
             self.wait_in_vain().await;
@@ -261,7 +282,8 @@ impl SimStore {
         let delay = bucket.delay();
         let done = self.bucket.shelf.executor.device(self.process, delay, move || {
             let change = bucket.shelf.under_way.borrow_mut().remove(&op);
-            bucket.apply(change.expect("it is under way").1)
+            let (process, change) = change.expect("it is under way");
+            bucket.apply(process, change)
         });
         let applied = done.await;
         if fate == Fate::FailsAfter {

@@ -44,6 +44,9 @@ pub trait Subject: 'static {
     /// and one when it closes.
     const CUTS: bool;
 
+    /// Whether another host may take it over from the store.
+    const FENCES: bool;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;

@@ -9,6 +9,7 @@ use wal::SECTOR_BYTES;
 use wal::runtime::Runtime;
 
 use super::executor::Executor;
+use super::ghost::Ghost;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
 use super::limits::READ_SPAN;
 use super::random::Random;
@@ -31,6 +32,9 @@ pub(super) struct Shift {
     pub(super) all_may_fail: Cell<bool>,
     stop: Cell<bool>,
     working: Cell<u64>,
+    /// Set when another host has taken the volume over: what happens here from then on is judged
+    /// by other rules.
+    ghost: RefCell<Option<Rc<Ghost>>>,
     fault: RefCell<Option<Fault>>,
 }
 
@@ -51,8 +55,18 @@ impl Shift {
         let executor = executor.clone();
         let (stop, working, fault) = (Cell::new(false), Cell::new(0), RefCell::new(None));
         let (reads_may_fail, all_may_fail) = (Cell::new(false), Cell::new(false));
-        let shift =
-            Self { scenario, judge, executor, reads_may_fail, all_may_fail, stop, working, fault };
+        let ghost = RefCell::default();
+        let shift = Self {
+            scenario,
+            judge,
+            executor,
+            reads_may_fail,
+            all_may_fail,
+            stop,
+            working,
+            ghost,
+            fault,
+        };
         Rc::new(shift)
     }
 
@@ -61,9 +75,28 @@ impl Shift {
         self.stop.set(true);
     }
 
+    /// Another host has the volume now: the clients go on, for the books of `ghost`.
+    pub(super) fn haunt(&self, ghost: &Rc<Ghost>) {
+        self.ghost.replace(Some(Rc::clone(ghost)));
+    }
+
+    fn ghost(&self) -> Option<Rc<Ghost>> {
+        self.ghost.borrow().clone()
+    }
+
     /// Whether no client is at work, or a promise is broken already.
     pub(super) fn is_over(&self) -> bool {
         self.working.get() == 0 || self.fault.borrow().is_some()
+    }
+
+    /// Whether no client is at work.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.working.get() == 0
+    }
+
+    /// Whether a promise is broken already.
+    pub(super) fn is_broken(&self) -> bool {
+        self.fault.borrow().is_some()
     }
 
     /// The first fault that a client met.
@@ -87,7 +120,15 @@ impl Shift {
         runtime.sleep(Duration::from_micros(random.below(LATEST_START))).await;
         while !self.stop.get() {
             let deed = self.draw(runtime.core(), &mut random);
-            match self.perform::<S>(volume, deed).await {
+            let done = match self.ghost() {
+                Some(ghost) => {
+                    // Long enough for the cut that will tell the volume what happened.
+                    runtime.sleep(self.scenario.tuning.cut_every / 8).await;
+                    ghost.perform::<S>(volume, deed.command).await
+                }
+                None => self.perform::<S>(volume, deed).await,
+            };
+            match done {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(fault) => {
@@ -115,6 +156,9 @@ impl Shift {
                 let sent = self.executor.now();
                 let read = S::read(volume, at(first), at(count) as usize).await;
                 let span = self.executor.now() - sent;
+                if self.ghost().is_some() {
+                    return Ok(true);
+                }
                 if span > READ_SPAN {
                     return Err(Fault::Late { command, span });
                 }
@@ -134,6 +178,7 @@ impl Shift {
             Command::Flush => S::flush(volume).await,
             Command::Cut => match S::cut(volume).await {
                 Ok(()) => Ok(()),
+                Err(_) if self.ghost().is_some() => return Ok(true),
                 Err(_) => {
                     // A cut that fails breaks no promise: the data stays where it is.
                     self.judge.borrow_mut().failed(op);
@@ -141,6 +186,10 @@ impl Shift {
                 }
             },
         };
+        if self.ghost().is_some() {
+            // It was under way when the volume was taken over, and counts as lost with it.
+            return Ok(true);
+        }
         self.judge.borrow_mut().set_time(self.executor.now());
         match reply {
             Ok(()) => self.judge.borrow_mut().done(op),

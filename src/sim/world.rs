@@ -1,6 +1,7 @@
 //! One world: a disk, a store, a judge, and a subject that lives and dies several times.
 
 mod life;
+mod rival;
 mod trigger;
 
 use std::any::Any;
@@ -43,6 +44,8 @@ pub enum Fault {
         /// Bytes that there may be.
         most: u64,
     },
+    /// A host that lost its volume did what it must not.
+    Trespass(String),
     /// A read took longer than it may.
     Late {
         /// The command.
@@ -81,6 +84,7 @@ impl fmt::Display for Fault {
             Self::Overfull { used, most } => {
                 write!(f, "{used} bytes are on the local disk, {most} at most")
             }
+            Self::Trespass(deed) => write!(f, "a host that had lost its volume {deed}"),
             Self::Late { command, span } => write!(f, "{command:?} took {span:?}"),
             Self::Stuck(stuck) => stuck.fmt(f),
             Self::Panic(message) => write!(f, "panic: {message}"),
@@ -185,6 +189,8 @@ struct World<S: Subject> {
     cycles: u64,
     /// Whether the volume was open once.
     created: bool,
+    /// The host that another one replaced, until it comes back.
+    replaced: Option<rival::Replaced>,
     /// Whether nothing slows down the cuts of this life.
     healthy: bool,
     subject: std::marker::PhantomData<S>,
@@ -205,6 +211,7 @@ impl<S: Subject> World<S> {
             life: 0,
             cycles: 0,
             created: false,
+            replaced: None,
             healthy: false,
             subject: std::marker::PhantomData,
         }

@@ -76,6 +76,13 @@ bugs! {
     CutTakenLate = "cut-taken-late",
     /// A cut is sealed with what replaced its blocks since.
     CutTakesNewest = "cut-takes-newest",
+    /// A writer that lost its volume to another one goes on.
+    TwoWriters = "two-writers",
+    /// A host that was replaced replays its log over what the other host made of the volume.
+    StaleLogReplayed = "stale-log-replayed",
+    /// A host that was replaced opens the volume again, and removes the log of what it never
+    /// published.
+    StaleLogDropped = "stale-log-dropped",
     /// A manifest whose put failed counts as published.
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.

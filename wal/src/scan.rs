@@ -52,7 +52,8 @@ impl Floor {
 
     fn covers(&self, record: &Record) -> bool {
         let id = &record.identity;
-        if planted::is(Bug::NoIncarnationCheck) && id.incarnation < self.incarnation {
+        let stale = planted::is(Bug::StaleLogReplayed);
+        if (planted::is(Bug::NoIncarnationCheck) || stale) && id.incarnation < self.incarnation {
             return false;
         }
         if planted::is(Bug::NoEpochFilter) && id.incarnation == self.incarnation {
@@ -217,7 +218,8 @@ fn choose_in_log(
     let witness = group.iter().max_by_key(|c| c.record.durable_lsn).map(place);
     let durable = group.iter().map(|c| c.record.durable_lsn).max().unwrap_or_default();
     let mut lsn = floor.lsn(incarnation, shard).next();
-    let unfiltered = planted::is(Bug::NoEpochFilter) || planted::is(Bug::NoIncarnationCheck);
+    let unfiltered = [Bug::NoEpochFilter, Bug::NoIncarnationCheck, Bug::StaleLogReplayed];
+    let unfiltered = unfiltered.into_iter().any(planted::is);
     if unfiltered {
         lsn = group[0].record.lsn;
     }

@@ -65,6 +65,9 @@ pub(super) struct Tasks {
     all: BTreeMap<u64, Task>,
     started: u64,
     queue: Queue,
+    /// The process that stands still, and its tasks that were woken meanwhile.
+    paused: Option<ProcessId>,
+    held: Vec<u64>,
 }
 
 impl Tasks {
@@ -90,12 +93,23 @@ impl Tasks {
             let id = queue.swap_remove(index);
             // Wakers outlive their tasks: a number without a task is no news.
             let Some(task) = self.all.get_mut(&id) else { continue };
+            if self.paused == Some(task.process) {
+                self.held.push(id);
+                continue;
+            }
             task.alarm.queued.store(false, Ordering::Relaxed);
             task.polls += 1;
             let body = task.body.take().expect("one poll at a time");
             return Some((id, Running { body, waker: task.waker.clone() }));
         }
         None
+    }
+
+    /// Lets one process stand still, or none.
+    pub(super) fn pause(&mut self, process: Option<ProcessId>) {
+        self.paused = process;
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.append(&mut self.held);
     }
 
     pub(super) fn put_back(&mut self, id: u64, running: Running) {

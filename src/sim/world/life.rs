@@ -18,7 +18,7 @@ use crate::sim::store::StoreFaults;
 use crate::sim::subject::Subject;
 use crate::sim::workload::{Shift, read_all};
 
-const BUDGET: Budget = Budget { steps: PHASE_STEPS, span: PHASE_SPAN };
+pub(super) const BUDGET: Budget = Budget { steps: PHASE_STEPS, span: PHASE_SPAN };
 
 /// How a life ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,13 +40,23 @@ impl<S: Subject> World<S> {
         let host = Host::boot(&self.executor, &self.drive, &self.bucket, cores, tuning, blocks);
         self.executor.note(&[u64::from(cores)], || format!("boot with {cores} cores, {end:?}"));
         let shift = Shift::new(&self.scenario, &self.judge, &self.executor);
-        self.stay(&host, &shift, end)?;
-        self.crash(&host);
+        let worked = self.stay(&host, &shift, end)?;
+        let taken = S::FENCES && worked && end != End::Verify;
+        if taken && self.random.chance(self.scenario.take_over_one_in) {
+            let closed = end == End::Close && self.scenario.store.lie_one_in == 0;
+            let winner = self.take_over(&host, &shift, closed)?;
+            self.crash(&winner);
+        } else {
+            self.crash(&host);
+        }
+        if let Some(replaced) = self.replaced.take_if(|_| self.random.chance(2)) {
+            self.come_back(replaced)?;
+        }
         Ok(())
     }
 
-    /// The life up to its crash.
-    fn stay(&mut self, host: &Host, shift: &Rc<Shift>, end: End) -> Result<(), Fault> {
+    /// The life up to its crash; returns whether clients worked.
+    fn stay(&mut self, host: &Host, shift: &Rc<Shift>, end: End) -> Result<bool, Fault> {
         let before = self.drive.used();
         let early = end == End::Crash && self.random.chance(4);
         let mut trigger = Trigger::NEVER;
@@ -59,35 +69,34 @@ impl<S: Subject> World<S> {
             async move { S::open(&host, create).await }
         })?;
         let volumes = match opened {
-            None => return Ok(()),
+            None => return Ok(false),
             Some(Ok(volumes)) => volumes,
             Some(Err(error)) if self.is_faultless(shift) => return Err(Fault::Unopened(error)),
-            Some(Err(_)) => return Ok(()),
+            Some(Err(_)) => return Ok(false),
         };
         assert_eq!(volumes.len(), host.cores.len(), "one handle per core");
         self.created = true;
+        self.drive.set_strange(false);
         if (end == End::Verify || !self.random.chance(8))
             && !self.look(host, shift, &volumes, trigger)?
         {
-            return Ok(());
+            return Ok(false);
         }
         if end == End::Verify {
-            return Ok(());
+            return Ok(false);
         }
         self.start_faults(shift, end, false);
         if !early {
             trigger = self.draw_trigger(self.scenario.life_steps);
         }
-        for number in 0..self.scenario.clients {
-            let core = self.random.below(volumes.len() as u64) as usize;
-            let random = Random::stream(self.random.bits(), "client");
-            self.executor.note(&[number, core as u64], || format!("client {number} on {core}"));
-            shift.hire::<S>(&volumes[core], &host.cores[core].runtime, random);
-        }
+        self.hire(host, shift, &volumes);
         self.executor.run(BUDGET, || self.is_time(trigger) || shift.is_over())?;
         shift.verdict()?;
         self.weigh(host, before)?;
-        if end == End::Close { self.close(host, shift, &volumes[0]) } else { Ok(()) }
+        if end == End::Close {
+            self.close(host, shift, &volumes[0])?;
+        }
+        Ok(true)
     }
 
     /// The log keeps its cap, whatever the store does.
@@ -122,7 +131,7 @@ impl<S: Subject> World<S> {
 
     /// Reads everything, judges it, and often runs the subject's own check; returns whether the
     /// life goes on.
-    fn look(
+    pub(super) fn look(
         &mut self,
         host: &Host,
         shift: &Rc<Shift>,
@@ -150,7 +159,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Runs a future of the process until it ends, or until the crash: then `None`.
-    fn phase<T: 'static>(
+    pub(super) fn phase<T: 'static>(
         &self,
         host: &Host,
         trigger: Trigger,
@@ -166,14 +175,14 @@ impl<S: Subject> World<S> {
         Ok(result.take())
     }
 
-    fn draw_trigger(&mut self, steps: u64) -> Trigger {
+    pub(super) fn draw_trigger(&mut self, steps: u64) -> Trigger {
         if self.scenario.long_lives && !self.random.chance(4) {
             return Trigger::draw_late(&self.executor, steps, &mut self.random);
         }
         Trigger::draw(&self.executor, &self.drive, steps, &mut self.random)
     }
 
-    fn is_time(&self, trigger: Trigger) -> bool {
+    pub(super) fn is_time(&self, trigger: Trigger) -> bool {
         trigger.is_reached(&self.executor, &self.drive)
     }
 
@@ -182,7 +191,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Sets the faults of this life: before the volume opens, or before the clients start.
-    fn start_faults(&mut self, shift: &Shift, end: End, opening: bool) {
+    pub(super) fn start_faults(&mut self, shift: &Shift, end: End, opening: bool) {
         if end == End::Verify {
             return self.stop_faults();
         }
@@ -217,13 +226,13 @@ impl<S: Subject> World<S> {
         self.bucket.set_faults(store);
     }
 
-    fn stop_faults(&self) {
+    pub(super) fn stop_faults(&self) {
         self.drive.set_faults(DiskFaults::default());
         self.bucket.set_faults(StoreFaults::default());
     }
 
     /// The process dies, often with the machine, sometimes with its disk.
-    fn crash(&mut self, host: &Host) {
+    pub(super) fn crash(&mut self, host: &Host) {
         let scenario = Rc::clone(&self.scenario);
         let random = &mut self.random;
         self.executor.kill(host.process());

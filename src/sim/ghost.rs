@@ -1,0 +1,66 @@
+//! Clients of a host that has lost its volume to another one, and does not know it yet.
+
+use std::cell::Cell;
+
+use wal::SECTOR_BYTES;
+
+use super::content;
+use super::judge::Command;
+use super::subject::{Subject, ZeroKind};
+use super::world::Fault;
+
+/// What they were told. Nothing that they write may ever be seen by anybody else: it carries the
+/// number of a volume that is not there.
+#[derive(Default)]
+pub(super) struct Ghost {
+    volume: u64,
+    written: Cell<u64>,
+    kept: Cell<bool>,
+}
+
+impl Ghost {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { volume: !seed, ..Self::default() }
+    }
+
+    /// Whether a flush covered some of it: then the log of that host holds what no manifest does.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    /// Sends one command; returns whether the client goes on.
+    pub(super) async fn perform<S: Subject>(
+        &self,
+        volume: &S::Volume,
+        command: Command,
+    ) -> Result<bool, Fault> {
+        let at = |sector: u64| sector * SECTOR_BYTES as u64;
+        let before = self.written.get();
+        let (reply, written, covered) = match command {
+            Command::Read { first, count } => {
+                drop(S::read(volume, at(first), at(count) as usize).await);
+                return Ok(true);
+            }
+            Command::Write { first, count, fua } => {
+                let mut bytes = vec![0; at(count) as usize];
+                for (index, sector) in (0..).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
+                    content::fill(sector, self.volume, first + u64::from(index), 1, index);
+                }
+                let reply = S::write(volume, at(first), bytes, fua).await;
+                (reply, 1, fua)
+            }
+            Command::Zero { first, count, fua } => {
+                let reply = S::zero(volume, at(first), at(count), ZeroKind::Zero, fua).await;
+                (reply, 1, fua)
+            }
+            Command::Flush => (S::flush(volume).await, 0, before > 0),
+            Command::Cut => (S::cut(volume).await, 0, before > 0),
+        };
+        if reply.is_err() {
+            return Ok(false);
+        }
+        self.written.set(self.written.get() + written);
+        self.kept.set(self.kept.get() || covered);
+        Ok(true)
+    }
+}

@@ -1,0 +1,66 @@
+//! What a writer does to the store after another one has taken its volume.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::Change;
+use crate::sim::executor::ProcessId;
+
+/// Newest manifests that must stay: the last one, and the one that its publisher looks for.
+const KEPT: usize = 2;
+
+/// Looks at one process.
+pub(super) struct Watch {
+    loser: ProcessId,
+    taken: bool,
+    /// The first change that it must not have made.
+    pub(super) trespass: Option<String>,
+}
+
+fn is_manifest(name: &str) -> bool {
+    name.contains("/manifests/")
+}
+
+impl Watch {
+    pub(super) fn new(loser: ProcessId) -> Self {
+        Self { loser, taken: false, trespass: None }
+    }
+
+    /// Looks at a change that is about to be applied.
+    pub(super) fn look(
+        &mut self,
+        process: ProcessId,
+        change: &Change,
+        objects: &BTreeMap<String, Bytes>,
+    ) {
+        let manifests = || objects.keys().rev().filter(|name| is_manifest(name));
+        let is_newest = |name: &String| manifests().next().is_none_or(|newest| newest < name);
+        if process != self.loser {
+            let Change::Put { name, if_absent: true, .. } = change else { return };
+            self.taken |= is_manifest(name) && !objects.contains_key(name);
+            return;
+        }
+        let trespass = match change {
+            Change::Put { name, if_absent: true, .. } if is_manifest(name) && is_newest(name) => {
+                format!("published {name}")
+            }
+            // The same bytes again: a try whose answer was lost.
+            Change::Put { name, if_absent: false, body }
+                if objects.get(name).is_some_and(|there| there != body) =>
+            {
+                format!("replaced {name}")
+            }
+            Change::Delete { name }
+                if objects.contains_key(name)
+                    && (!is_manifest(name) || manifests().take(KEPT).any(|kept| kept == name)) =>
+            {
+                format!("deleted {name}")
+            }
+            Change::Put { .. } | Change::Delete { .. } => return,
+        };
+        if self.taken {
+            self.trespass.get_or_insert(trespass);
+        }
+    }
+}
