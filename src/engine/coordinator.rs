@@ -50,6 +50,8 @@ pub struct Coordinator<E: Env> {
     ended: Cell<bool>,
     /// The epoch of a cut that failed half-way, to be tried again.
     unfinished: Cell<Option<Epoch>>,
+    /// Whether older manifests than the one whose turn it is may still be there.
+    pub(super) prunes_all: Cell<bool>,
     changed: Signal,
 }
 
@@ -84,6 +86,7 @@ impl<E: Env> Coordinator<E> {
             ending: Cell::new(false),
             ended: Cell::new(false),
             unfinished: Cell::new(None),
+            prunes_all: Cell::new(true),
             changed: Signal::default(),
         })
     }

@@ -143,11 +143,16 @@ async fn claim<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Claimed, Volu
             Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
             Err(error) => return Err(error),
         }
+        // A name can be free because others went past it long ago.
+        if newest_manifest(core, volume).await?.0 != seq {
+            continue;
+        }
         // What is too much now is too much at the next opening as well.
         let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
         return Ok(Claimed { seq, manifest, found });
     }
-    unreachable!("the last try returns")
+    let detail = "other openings come in between all the time".to_owned();
+    Err(VolumeError::Fenced { volume: volume.to_string(), detail })
 }
 
 async fn read_unfolded<E: Env>(

@@ -34,11 +34,25 @@ impl<E: Env> Coordinator<E> {
             }
         }
         self.newest.replace((seq, manifest));
-        if let Some(old) = seq.0.checked_sub(MANIFESTS_KEPT).filter(|old| *old > 0) {
-            // One that stays costs little and goes at the next opening.
-            let _ = core.store.delete(&ManifestSeq(old).object_name(volume)).await;
-        }
+        self.prune(seq).await;
         Ok(())
+    }
+
+    /// Removes the manifest that is too old now. The order is part of the protocol: while one is
+    /// there, its successor must be, or a writer that slept finds that one's name free and its
+    /// predecessor in place, and takes itself for the newest. So one that could not be removed goes
+    /// before all others the next time.
+    async fn prune(&self, newest: ManifestSeq) {
+        let (store, volume) = (&self.core.store, self.shared.volume);
+        let pruned = if self.prunes_all.get() {
+            manifest_log::prune(store, volume, MANIFESTS_KEPT as usize).await.is_ok()
+        } else {
+            match newest.0.checked_sub(MANIFESTS_KEPT).filter(|old| *old > 0) {
+                Some(old) => store.delete(&ManifestSeq(old).object_name(volume)).await.is_ok(),
+                None => true,
+            }
+        };
+        self.prunes_all.set(!pruned);
     }
 }
 
