@@ -38,8 +38,6 @@ pub struct Coordinator<E: Env> {
     pub(super) shared: Arc<Shared>,
     /// The newest manifest, and its number.
     pub(super) newest: RefCell<(ManifestSeq, Manifest)>,
-    /// The oldest manifest that is still there; `None`: the store has to be asked.
-    pub(super) oldest: Cell<Option<ManifestSeq>>,
     pub(super) ids: RefCell<ObjectIds>,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
@@ -53,6 +51,8 @@ pub struct Coordinator<E: Env> {
     ended: Cell<bool>,
     /// The epoch of a cut that failed half-way, to be tried again.
     unfinished: Cell<Option<Epoch>>,
+    /// Whether older manifests than the one whose turn it is may still be there.
+    pub(super) prunes_all: Cell<bool>,
     changed: Signal,
 }
 
@@ -79,7 +79,6 @@ impl<E: Env> Coordinator<E> {
             ids: RefCell::new(ObjectIds::new(shared.incarnation, shards, shards + 1)),
             shared,
             newest: RefCell::new(newest),
-            oldest: Cell::new(None),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
             urgent: Cell::new(false),
@@ -88,6 +87,7 @@ impl<E: Env> Coordinator<E> {
             ending: Cell::new(false),
             ended: Cell::new(false),
             unfinished: Cell::new(None),
+            prunes_all: Cell::new(true),
             changed: Signal::default(),
         })
     }

@@ -25,7 +25,7 @@ use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::CLAIM_TRIES;
+use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
@@ -166,9 +166,16 @@ async fn claim<E: Env>(
             Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
             Err(error) => return Err(error),
         }
+        // A name can be free because others went past it long ago.
+        if newest_manifest(core, volume).await?.0 != seq {
+            continue;
+        }
+        // What is too much now is too much at the next opening as well.
+        let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
         return Ok(Some(Claimed { seq, manifest, found }));
     }
-    unreachable!("the last try returns")
+    let detail = "other openings come in between all the time".to_owned();
+    Err(VolumeError::Fenced { volume: volume.to_string(), detail })
 }
 
 /// What is left of the log of a volume that no host has: nothing to replay, files to remove.

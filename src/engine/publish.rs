@@ -58,23 +58,21 @@ impl<E: Env> Coordinator<E> {
         Ok(())
     }
 
-    /// Deletes old manifests, strictly from old to new: a number that is free again while its
-    /// predecessor is still there would let a late writer believe that it is the newest. One that
-    /// cannot be deleted now holds up the others until it can.
+    /// Removes the manifest that is too old now. The order is part of the protocol: while one is
+    /// there, its successor must be, or a writer that slept finds that one's name free and its
+    /// predecessor in place, and takes itself for the newest. So one that could not be removed goes
+    /// before all others the next time.
     async fn prune(&self, newest: ManifestSeq) {
         let (store, volume) = (&self.core.store, self.shared.volume);
-        let keep_from = (newest.0 + 1).saturating_sub(MANIFESTS_KEPT);
-        let Some(oldest) = self.oldest.get() else {
-            let pruned = manifest_log::prune(store, volume, MANIFESTS_KEPT as usize).await;
-            self.oldest.set(pruned.ok().map(|_| ManifestSeq(keep_from)));
-            return;
-        };
-        for old in oldest.0.max(1)..keep_from {
-            if store.delete(&ManifestSeq(old).object_name(volume)).await.is_err() {
-                return;
+        let pruned = if self.prunes_all.get() {
+            manifest_log::prune(store, volume, MANIFESTS_KEPT as usize).await.is_ok()
+        } else {
+            match newest.0.checked_sub(MANIFESTS_KEPT).filter(|old| *old > 0) {
+                Some(old) => store.delete(&ManifestSeq(old).object_name(volume)).await.is_ok(),
+                None => true,
             }
-            self.oldest.set(Some(ManifestSeq(old + 1)));
-        }
+        };
+        self.prunes_all.set(!pruned);
     }
 }
 

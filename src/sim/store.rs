@@ -14,6 +14,7 @@
 //!
 //! The store survives every fault of the local machine.
 
+mod lies;
 mod watch;
 
 use std::cell::RefCell;
@@ -66,14 +67,6 @@ enum Fate {
 
 /// What a call that fails is said to have failed of.
 const CAUSES: [ErrorKind; 3] = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::Other];
-
-/// How a read is answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Damaged,
-    Short,
-    Missing,
-}
 
 struct Shelf {
     executor: Executor,
@@ -323,29 +316,6 @@ impl SimStore {
         found
             .and_then(|body| self.distort(body))
             .ok_or_else(|| StoreError::NotFound { action, object: name.to_string() })
-    }
-
-    /// What a read is told instead of an object that is there.
-    fn distort(&self, body: Bytes) -> Option<Bytes> {
-        let shelf = &self.bucket.shelf;
-        let random = &mut *shelf.random.borrow_mut();
-        if body.is_empty() || !random.chance(shelf.faults.borrow().lie_one_in) {
-            return Some(body);
-        }
-        let answers = [Answer::Damaged, Answer::Short, Answer::Missing];
-        let answer = *random.pick(&answers);
-        shelf.executor.note(&[0x11E, answer as u64], || "store answers wrongly".to_owned());
-        match answer {
-            Answer::Damaged => {
-                let mut damaged = body.to_vec();
-                let at = random.below(body.len() as u64) as usize;
-                let end = (at + random.scaled(1..4096) as usize).min(body.len());
-                damaged[at..end].iter_mut().for_each(|byte| *byte ^= random.within(1..256) as u8);
-                Some(damaged.into())
-            }
-            Answer::Short => Some(body.slice(..random.below(body.len() as u64) as usize)),
-            Answer::Missing => None,
-        }
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Shift {
     /// Whether commands may be refused with an I/O error: reads, and all of them.
     pub(super) reads_may_fail: Cell<bool>,
     pub(super) all_may_fail: Cell<bool>,
+    /// Whether another host is taking the volume over: nobody is in a hurry then.
+    pub(super) losing: Cell<bool>,
     stop: Cell<bool>,
     working: Cell<u64>,
     /// Set when another host has taken the volume over: what happens here from then on is judged
@@ -62,6 +64,7 @@ impl Shift {
             executor,
             reads_may_fail,
             all_may_fail,
+            losing: Cell::new(false),
             stop,
             working,
             ghost,
@@ -139,6 +142,9 @@ impl Shift {
             if !self.scenario.think.is_zero() {
                 let micros = random.below(self.scenario.think.as_micros() as u64 + 1);
                 runtime.sleep(Duration::from_micros(micros)).await;
+            }
+            if self.losing.get() {
+                runtime.sleep(Duration::from_millis(1)).await;
             }
             // Commands that are answered at once must not keep the core for themselves.
             runtime.pause().await;

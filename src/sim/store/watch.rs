@@ -38,7 +38,7 @@ impl Watch {
         let is_newest = |name: &String| manifests().next().is_none_or(|newest| newest < name);
         if process != self.loser {
             let Change::Put { name, if_absent: true, .. } = change else { return };
-            self.taken |= is_manifest(name) && !objects.contains_key(name);
+            self.taken |= is_manifest(name) && is_newest(name);
             return;
         }
         let trespass = match change {

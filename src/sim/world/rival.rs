@@ -53,6 +53,7 @@ impl<S: Subject> World<S> {
         self.bucket.watch(loser.process());
         // It may come to know while the other one still opens.
         old.all_may_fail.set(true);
+        old.losing.set(true);
         let (winner, volumes) = self.open_elsewhere(&drive)?;
         old.verdict()?;
         self.judge.borrow_mut().crash(true);
