@@ -147,7 +147,7 @@ fn bad_settings_are_refused_with_what_to_do() {
     says(&shell.fails(2, "config explain --memory 1M"), "choose from 256 MiB");
     says(&shell.fails(2, "config explain --memory 1GB"), "write 1G");
     says(&shell.fails(2, "config explain --cores 0"), "choose from 1");
-    says(&shell.fails(2, "config explain --store s3://bucket"), "not available in this version");
+    says(&shell.fails(2, "config explain --store s3://Bucket"), "write s3://BUCKET");
     says(&shell.fails(2, "config explain --store device:/dev/sda"), "not available");
     says(&shell.fails(2, "config explain --listen udp:1"), "tcp:127.0.0.1:10809");
     says(&shell.fails(2, "config explain --memroy 1G"), "'--memory'");

@@ -50,7 +50,9 @@ pub enum StoreUrlError {
         text: String,
     },
     /// A scheme that this version knows by name only.
-    #[error("`{text}`: the {scheme} store is not available in this version: use file:///path")]
+    #[error(
+        "`{text}`: the {scheme} store is not available in this version: use file:///path or s3://bucket/prefix"
+    )]
     NotAvailable {
         /// What was written.
         text: String,

@@ -56,7 +56,7 @@ fn each_kind_of_failure_has_its_exit_code() {
     says(&shell.fails(2, "volume delete vm1"), "add --yes");
     says(&shell.fails(3, "volume delete vm2 --yes"), "no volume is named vm2");
     says(&shell.fails(2, "volume list --store memory:"), "krait serve --create");
-    says(&shell.fails(2, "volume list --store s3://b"), "not available in this version");
+    says(&shell.fails(2, "volume list --store s3://b"), "write s3://BUCKET");
     shell.ok("volume info vm1");
 }
 
