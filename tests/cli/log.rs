@@ -20,11 +20,12 @@ fn logged_volume(shell: &Shell) -> PathBuf {
         let (seq, bytes) = latest(&store, volume).await.unwrap().unwrap();
         let (_, mut manifest) = Manifest::decode(&bytes).unwrap();
         manifest.incarnation = Incarnation(1);
+        manifest.tenure = Incarnation(1);
         publish(&store, volume, seq.next(), manifest.encode(seq.next())).await.unwrap();
     });
     let dir = shell.path().join(format!("krait-data/wal/{id}"));
     fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("00000001.wal");
+    let file = dir.join("00000001-00000001.wal");
     fs::write(&file, segment(volume)).unwrap();
     file
 }
