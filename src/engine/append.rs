@@ -1,4 +1,4 @@
-//! The two tasks of a log: one appends and syncs, one keeps a spare segment ready.
+//! The two tasks of a log: one appends and syncs, one keeps spare segments ready.
 //!
 //! What a power cut leaves after each step of an append:
 //! 1. a write is copied into the open buffer and acknowledged: gone, as from a disk's volatile
@@ -49,7 +49,14 @@ impl<E: Env> Log<E> {
                         log.ended(appended);
                     });
                 }
-                Step::Sync => self.ended(self.sync_files().await),
+                Step::Sync => {
+                    let log = self.clone();
+                    runtime.spawn(async move {
+                        let synced = log.sync_files().await;
+                        log.state.borrow_mut().syncing = false;
+                        log.ended(synced);
+                    });
+                }
                 Step::End => break,
             }
             let mut state = self.state.borrow_mut();
@@ -92,12 +99,13 @@ impl<E: Env> Log<E> {
         // Append first what a flush waits for; as soon as one flush is covered, the sync comes
         // first, so that a stream of writes cannot hold it up.
         let covered = state.wanted.first().is_some_and(|oldest| *oldest <= state.appended);
-        if covered || state.unsynced_bytes >= UNSYNCED_BYTES {
+        if !state.syncing && (covered || state.unsynced_bytes >= UNSYNCED_BYTES) {
+            state.syncing = true;
             return Some(Step::Sync);
         }
         let under_way = state.filled.iter().filter(|batch| batch.stage == Stage::UnderWay).count();
         // What is not full grows on while the disk is busy: the busier, the larger the writes.
-        if state.filled.is_empty() {
+        if state.filled.is_empty() && !state.syncing {
             self.close_batch(&mut state);
         }
         if under_way < APPENDS_UNDER_WAY
@@ -106,10 +114,14 @@ impl<E: Env> Log<E> {
             next.stage = Stage::UnderWay;
             return Some(Step::Append(next.share()));
         }
-        if !state.closing || !state.filled.is_empty() {
+        if !state.closing || !state.filled.is_empty() || state.syncing {
             return None;
         }
-        Some(if state.unsynced.is_empty() { Step::End } else { Step::Sync })
+        if state.unsynced.is_empty() {
+            return Some(Step::End);
+        }
+        state.syncing = true;
+        Some(Step::Sync)
     }
 
     async fn append(&self, batch: &Filled<E>) -> Result<(), VolumeError> {
@@ -164,34 +176,49 @@ impl<E: Env> Log<E> {
         Ok(())
     }
 
-    /// Keeps a spare segment ready whenever one is wanted, until the log is closed.
-    pub async fn run_refill(self: Rc<Self>) {
+    /// Keeps spare segments ready, until the log is closed: one ahead of the tail, and more when
+    /// writers came to wait for one. To make a file durable takes the file system some
+    /// milliseconds, which several files share.
+    pub async fn run_refill(self: Rc<Self>, runtime: E::Runtime) {
         while self.work.until(|| self.next_refill()).await {
-            let acquired = self.pool.acquire().await;
-            let mut state = self.state.borrow_mut();
-            state.spare_wanted = false;
-            match acquired {
-                Ok(segment) => state.spare = Some(segment),
-                Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
-                // Only the segment being filled is in use: no cut will give one back.
-                Err(PoolError::NoSpace(cause)) if state.files.len() <= 1 => {
-                    state.starved = Some(cause.into());
-                }
-                Err(PoolError::NoSpace(_) | PoolError::Full { .. }) => state.full = true,
-            }
-            drop(state);
-            self.progress.notify();
+            let log = self.clone();
+            runtime.spawn(async move { log.refill().await });
         }
     }
 
-    /// Whether to fetch a spare segment now; `false` when the log has ended.
+    async fn refill(&self) {
+        let acquired = self.pool.acquire().await;
+        let mut state = self.state.borrow_mut();
+        state.preparing -= 1;
+        match acquired {
+            Ok(segment) => state.spares.push(segment),
+            Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
+            // Only the segment being filled is in use: no cut will give one back.
+            Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
+                state.starved = Some(cause.into());
+            }
+            Err(PoolError::NoSpace(_) | PoolError::Full { .. }) => state.full = true,
+        }
+        drop(state);
+        self.work.notify();
+        self.progress.notify();
+    }
+
+    /// Whether to prepare a spare segment now; `false` when the log has ended.
     fn next_refill(&self) -> Option<bool> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         if state.closing || self.shared.alive().is_err() {
             return Some(false);
         }
-        let ahead = state.tail_file().is_some() && state.starved.is_none();
-        (state.spare.is_none() && !state.full && (state.spare_wanted || ahead)).then_some(true)
+        if state.tail.is_some() {
+            state.spares_wanted = state.spares_wanted.max(1);
+        }
+        let few = state.spares.len() + state.preparing < state.spares_wanted;
+        if !few || state.full || state.starved.is_some() {
+            return None;
+        }
+        state.preparing += 1;
+        Some(true)
     }
 
     /// Waits until the log is full, after segments were given back more often than `after`; tells
@@ -247,7 +274,13 @@ impl<E: Env> Log<E> {
 
     /// Removes the segment files that an idle volume does not need.
     pub async fn trim(self: Rc<Self>) {
-        self.state.borrow_mut().trims += 1;
+        {
+            let mut state = self.state.borrow_mut();
+            state.trims += 1;
+            state.spares_wanted = state.spares_wanted.min(1);
+            let left = state.spares.len().min(1);
+            state.spares.split_off(left).into_iter().for_each(|spare| self.pool.retire(spare));
+        }
         // What stays takes space, and goes the next time.
         let _ = self.pool.trim(self.tuning.idle_segments).await;
         self.state.borrow_mut().trims -= 1;
@@ -261,11 +294,13 @@ impl<E: Env> Log<E> {
     /// For a log that was closed and that a manifest covers as a whole: removes its files, so that
     /// this host can open the volume again after another one had it. One that stays is covered.
     pub async fn remove_files(&self) {
+        self.progress.until(|| (self.state.borrow().preparing == 0).then_some(())).await;
         {
             let mut state = self.state.borrow_mut();
             let newest = Lsn(u64::MAX);
             (state.open, state.tail) = (None, None);
-            let own = state.take_covered(newest).into_iter().chain(state.spare.take());
+            let own =
+                state.take_covered(newest).into_iter().chain(std::mem::take(&mut state.spares));
             own.for_each(|segment| self.pool.retire(segment));
         }
         let _ = self.pool.trim(0).await;

@@ -43,6 +43,9 @@ pub const COUNT_SLICE_ENTRIES: usize = 4096;
 /// another, so that answers always find room and two cores never wait for each other's ring.
 pub const RING_MESSAGES: usize = 2048;
 
+/// Segments that are made ready ahead of a stream of writes, at most.
+pub const SPARES_MOST: usize = 4;
+
 /// Bytes of log files that one shard of a volume pre-writes with zeros; the rest of its cap is
 /// only reserved, when a stream of writes needs it.
 pub const WRITTEN_LOG_BYTES: u64 = 64 << 20;

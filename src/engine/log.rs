@@ -14,8 +14,8 @@ use wal::{BLOCK_BYTES, Batch, Epoch, Extent, HoleKind, Lba, LogIdentity, Lsn, Se
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::Tuning;
 use super::limits::{BATCH_BYTES, BATCH_MIN_BYTES, BATCHES_WAITING, ROLL_BLOCKS, SLOW_WRITE};
+use super::limits::{SPARES_MOST, Tuning};
 use super::log_state::{Entry, FileOf, Filled, LogFile, Stage, State, Tail};
 use super::place::{FileNo, LogPlace};
 use super::shared::Shared;
@@ -260,7 +260,7 @@ impl<E: Env> Log<E> {
 
     /// Takes the spare segment into use.
     fn roll(&self, state: &mut State<E>) -> Tail {
-        let segment = state.spare.take().expect("looked for before");
+        let segment = state.spares.pop().expect("looked for before");
         let file = state.next_file;
         state.next_file = file.next();
         let tail = Tail { file, segment: state.next_segment, next_block: 0 };
@@ -279,12 +279,14 @@ impl<E: Env> Log<E> {
     fn has_segment(&self, state: &mut State<E>) -> bool {
         let open_blocks = state.open.as_ref().map_or(0, Batch::blocks);
         let tail_fits = state.tail.is_some_and(|tail| self.left(tail) >= open_blocks + ROLL_BLOCKS);
-        if tail_fits || state.spare.is_some() {
+        if tail_fits || !state.spares.is_empty() {
             return true;
         }
-        if !std::mem::replace(&mut state.spare_wanted, true) {
-            self.work.notify();
+        // As many as are wanted are being made ready, and they are used up already.
+        if state.preparing >= state.spares_wanted {
+            state.spares_wanted = (state.spares_wanted * 2).clamp(1, SPARES_MOST);
         }
+        self.work.notify();
         false
     }
 

@@ -92,9 +92,12 @@ pub(super) struct State<E: Env> {
     pub(super) next_lsn: Lsn,
     /// Size of the next append buffer: follows the load.
     pub(super) batch_bytes: usize,
-    pub(super) spare: Option<Rc<SegmentFile<FileOf<E>>>>,
-    /// A writer found no spare segment.
-    pub(super) spare_wanted: bool,
+    /// Segments that are ready for use.
+    pub(super) spares: Vec<Rc<SegmentFile<FileOf<E>>>>,
+    /// How many of them there should be: more when writers found none.
+    pub(super) spares_wanted: usize,
+    /// Segments that are being made ready.
+    pub(super) preparing: usize,
     pub(super) appended: Lsn,
     pub(super) durable: Lsn,
     /// Records that somebody waits to see durable.
@@ -102,6 +105,8 @@ pub(super) struct State<E: Env> {
     /// Files written since their last sync, oldest first.
     pub(super) unsynced: Vec<FileNo>,
     pub(super) unsynced_bytes: u64,
+    /// A sync is under way. Full buffers are written beside it, for the next one.
+    pub(super) syncing: bool,
     /// Somebody looks, at the latest when the oldest of it is as old as it may get.
     pub(super) aging: bool,
     /// The disk is full and nothing will be reclaimed: the next writer is told.
@@ -131,13 +136,15 @@ impl<E: Env> State<E> {
             next_segment: SegmentId(1),
             next_lsn: Lsn(1),
             batch_bytes: BATCH_MIN_BYTES,
-            spare: None,
-            spare_wanted: false,
+            spares: Vec::new(),
+            spares_wanted: 0,
+            preparing: 0,
             appended: Lsn(0),
             durable: Lsn(0),
             wanted: BTreeSet::new(),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
+            syncing: false,
             aging: false,
             starved: None,
             full: false,
