@@ -87,6 +87,8 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A read-back that is damaged counts as another writer's manifest.
+    DamageTakenForRival = "damage-taken-for-rival",
     /// The upload of an object fails, and nobody cares.
     UploadErrorIgnored = "upload-error-ignored",
     /// Bytes of a chunk are returned without their checksums.
