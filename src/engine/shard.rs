@@ -113,7 +113,7 @@ impl<E: Env> Shard<E> {
     fn start_tasks(self: &Rc<Self>) {
         let runtime = &self.core.runtime;
         runtime.spawn(self.log.clone().run_appender(runtime.clone()));
-        runtime.spawn(self.log.clone().run_refill());
+        runtime.spawn(self.log.clone().run_refill(runtime.clone()));
         let shard = self.clone();
         runtime.spawn(async move {
             let mut seen = None;
