@@ -33,6 +33,7 @@ pub use judge::Judge;
 pub use mesh::SimMesh;
 pub use random::Random;
 pub use runtime::SimRuntime;
-pub use scenario::{Scenario, Tuning};
+pub use scenario::{FailsAt, Scenario, Tuning};
 pub use store::{Bucket, SimStore};
 pub use subject::{OpError, Subject};
+pub use workload::Deed;

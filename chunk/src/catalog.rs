@@ -78,18 +78,22 @@ pub async fn create<S: ObjectStore>(store: &S, new: NewVolume) -> Result<Manifes
     }
     let object = new.name.object_name();
     let body = encode_name(&new.name, new.id);
+    let (name, id) = (new.name.clone(), new.id);
+    let is_anothers = |found: &[u8]| decode_name(found, &name).is_ok_and(|found| found != id);
     let manifest = first_manifest(new);
     match store.head(&object).await {
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
-        Ok(_) if holds(store, &object, &body).await? => return Ok(manifest),
+        Ok(_) if holds(store, &object, &body, is_anothers).await? => return Ok(manifest),
         Ok(_) => return Err(CreateError::Exists { name: manifest.name }),
     }
     let first = ManifestSeq::FIRST;
     publish(store, manifest.volume, first, manifest.encode(first)).await?;
     match store.put_if_absent(&object, body.clone()).await {
         Ok(()) => Ok(manifest),
-        Err(StoreError::Exists { .. }) if holds(store, &object, &body).await? => Ok(manifest),
+        Err(StoreError::Exists { .. }) if holds(store, &object, &body, is_anothers).await? => {
+            Ok(manifest)
+        }
         Err(StoreError::Exists { .. }) => {
             store.delete(&first.object_name(manifest.volume)).await?;
             Err(CreateError::Exists { name: manifest.name })

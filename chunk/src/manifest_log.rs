@@ -1,11 +1,13 @@
 //! The one protocol on the store: numbered manifests, each published by a conditional put. It
-//! knows nothing of blocks; the manifests are bytes to it.
+//! knows nothing of blocks; of a manifest it only looks at which opening wrote it.
 //!
 //! Whoever publishes number `n + 1` has read number `n` and owns the step. A writer that sleeps
 //! long enough could find its number free *again*, because others went past it and pruned. So
 //! pruning goes from old to new and always keeps the newest two, and a publisher whose put
 //! succeeded looks for its predecessor: if that is gone, the number was free only because of
 //! pruning, and the publisher has lost. That costs one HEAD instead of a listing.
+
+use std::io;
 
 use bytes::Bytes;
 use wal::VolumeId;
@@ -14,6 +16,7 @@ use wal::planted::{self, Bug};
 use crate::error::ErrorKind;
 use crate::ids::{ManifestSeq, manifest_prefix};
 use crate::limits::{LATEST_TRIES, MAX_MANIFEST_BYTES, MIN_KEPT_MANIFESTS};
+use crate::manifest::Manifest;
 use crate::store::{ObjectName, ObjectStore, StoreError};
 
 /// Why the manifests of a volume could not be listed or read.
@@ -152,7 +155,8 @@ pub async fn publish<S: ObjectStore>(
         Ok(()) => {}
         // Perhaps by us, in a try whose answer was lost.
         Err(StoreError::Exists { .. }) => {
-            if planted::is(Bug::AmbiguousPutLost) || !holds(store, &name, &body).await? {
+            let is_rival = |found: &[u8]| is_rival(found, &body, volume, seq);
+            if planted::is(Bug::AmbiguousPutLost) || !holds(store, &name, &body, is_rival).await? {
                 return Err(lost());
             }
         }
@@ -161,27 +165,62 @@ pub async fn publish<S: ObjectStore>(
     if seq == ManifestSeq::FIRST {
         return Ok(());
     }
-    match store.head(&ManifestSeq(seq.0 - 1).object_name(volume)).await {
+    let before = ManifestSeq(seq.0 - 1);
+    match store.head(&before.object_name(volume)).await {
         Ok(_) => Ok(()),
-        Err(StoreError::NotFound { .. }) => Err(lost()),
+        // A lost place is final, and some stores say so of what is there: asked in another way.
+        Err(StoreError::NotFound { .. }) => match is_listed(store, volume, before).await? {
+            true => Ok(()),
+            false => Err(lost()),
+        },
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether an object is exactly these bytes.
+async fn is_listed<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    seq: ManifestSeq,
+) -> Result<bool, StoreError> {
+    let name = seq.object_name(volume);
+    let manifests = store.list(&manifest_prefix(volume)).await?;
+    Ok(manifests.iter().any(|(object, _)| *object == name))
+}
+
+/// Whether a manifest was written by another opening than `ours`. What cannot be read proves
+/// nothing, and one opening has one manifest of each number.
+fn is_rival(found: &[u8], ours: &[u8], volume: VolumeId, seq: ManifestSeq) -> bool {
+    let writer = |body: &[u8]| {
+        let manifest = Manifest::decode_as(body, volume, seq);
+        manifest.map(|manifest| (manifest.incarnation, manifest.salt))
+    };
+    writer(found).is_ok_and(|found| Ok(found) != writer(ours))
+}
+
+/// Whether an object whose name is taken has our bytes, or those of somebody else, as
+/// `is_anothers` tells.
+///
+/// # Errors
+/// If the store fails, or returns what is neither: a damaged or short answer must not be taken for
+/// the loss of a race, so asking again is all that can be done.
 pub(crate) async fn holds<S: ObjectStore>(
     store: &S,
     name: &ObjectName,
-    body: &[u8],
+    ours: &[u8],
+    is_anothers: impl Fn(&[u8]) -> bool,
 ) -> Result<bool, StoreError> {
-    match store.head(name).await {
-        Ok(len) if len == body.len() as u64 => {}
-        Ok(_) | Err(StoreError::NotFound { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    }
-    match store.get_range(name, 0..body.len() as u64).await {
-        Ok(found) => Ok(found == body),
-        Err(StoreError::NotFound { .. }) => Ok(false),
+    let read = async {
+        let bytes = store.head(name).await?.min(MAX_MANIFEST_BYTES as u64);
+        store.get_range(name, 0..bytes).await
+    };
+    match read.await {
+        Ok(found) if found == ours => Ok(true),
+        Ok(found) if is_anothers(&found) || planted::is(Bug::DamageTakenForRival) => Ok(false),
+        // Gone again: the next try finds its name free, and finds out why.
+        Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Range { .. }) => {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "nobody's bytes");
+            Err(StoreError::Io { action: "read back", object: name.to_string(), source })
+        }
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,12 @@
 //!
 //! A sync covers all segments written since the last one, oldest first, before `durable` rises: a
 //! durable record never follows a hole. A write or sync that fails stops the volume: nothing is
-//! tried again.
+//! tried again. Only a write that finds the disk full waits for space: no sync has begun that
+//! covers it, and the same bytes go to the same place.
+//!
+//! A record is vouched for by the next one, which says what was durable before it. So when
+//! nothing follows for a while, a record without entries does: without it, damage to the newest
+//! record that was synced could not be told from a torn tail.
 
 use std::rc::Rc;
 
@@ -21,7 +26,9 @@ use wal::{BLOCK_BYTES, PoolError};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{APPENDS_UNDER_WAY, BATCHES_WAITING, UNSYNCED_AGE, UNSYNCED_BYTES};
+use super::limits::{
+    APPENDS_UNDER_WAY, BATCHES_WAITING, SPACE_PAUSE, UNSYNCED_AGE, UNSYNCED_BYTES,
+};
 use super::log::Log;
 use super::log_state::{Filled, Handle, Stage, State};
 use wal::runtime::Runtime;
@@ -43,11 +50,14 @@ impl<E: Env> Log<E> {
             let step = self.work.until(|| self.next_step()).await;
             match step {
                 Step::Append(batch) => {
-                    let log = self.clone();
+                    let (log, clock) = (self.clone(), runtime.clone());
                     runtime.spawn(async move {
-                        let appended = log.append(&batch).await;
+                        let appended = log.append(&batch, &clock).await;
                         log.ended(appended);
                     });
+                    if !std::mem::replace(&mut self.state.borrow_mut().aging, true) {
+                        runtime.spawn(self.clone().watch_age(runtime.clone()));
+                    }
                 }
                 Step::Sync => {
                     let log = self.clone();
@@ -58,12 +68,6 @@ impl<E: Env> Log<E> {
                     });
                 }
                 Step::End => break,
-            }
-            let mut state = self.state.borrow_mut();
-            if !state.aging && state.unsynced_bytes > 0 {
-                state.aging = true;
-                let (log, clock) = (self.clone(), runtime.clone());
-                runtime.spawn(async move { log.sync_by_age(clock).await });
             }
         }
     }
@@ -77,18 +81,48 @@ impl<E: Env> Log<E> {
         self.progress.notify();
     }
 
-    /// After the longest time that data may stay unsynced, asks for a sync.
-    async fn sync_by_age(self: Rc<Self>, clock: E::Runtime) {
-        clock.sleep(UNSYNCED_AGE).await;
-        {
-            let mut state = self.state.borrow_mut();
-            state.aging = false;
-            if state.unsynced_bytes > 0 {
-                let appended = state.appended;
-                state.wanted.insert(appended);
+    /// Looks at the log from time to time, from an append on until it is idle: asks for a sync of
+    /// what is unsynced for too long, and puts a mark behind what is synced.
+    async fn watch_age(self: Rc<Self>, clock: E::Runtime) {
+        let mut newest = Some(self.last_lsn());
+        while let Some(before) = newest {
+            clock.sleep(UNSYNCED_AGE).await;
+            newest = self.look_at_age(before);
+            self.work.notify();
+        }
+    }
+
+    /// One look; `before` is what was the newest record at the one before. The newest record now,
+    /// or none if the log is idle and need not be looked at until the next append.
+    fn look_at_age(&self, before: Lsn) -> Option<Lsn> {
+        let newest = self.last_lsn();
+        let state = &mut *self.state.borrow_mut();
+        if state.closing || self.shared.alive().is_err() {
+            return None;
+        }
+        if state.unsynced_bytes > 0 {
+            state.wanted.insert(state.appended);
+        } else if newest == before && newest == state.durable {
+            let is_mark = self.shared.newest_entry(self.identity.shard) < newest;
+            let needs_none = is_mark || state.covered >= Some(newest);
+            if needs_none || planted::is(Bug::NoMark) {
+                state.aging = false;
+                return None;
+            }
+            self.push_mark(state);
+        }
+        Some(newest)
+    }
+
+    /// Logs a record without entries, and asks for its sync; not now if there is no room for it.
+    fn push_mark(&self, state: &mut State<E>) {
+        let epoch = self.shared.epoch();
+        while !state.open.as_mut().is_some_and(|batch| batch.push_mark(epoch)) {
+            if self.next_batch(state).is_err() {
+                return;
             }
         }
-        self.work.notify();
+        state.wanted.insert(state.next_lsn);
     }
 
     fn next_step(&self) -> Option<Step<E>> {
@@ -124,10 +158,17 @@ impl<E: Env> Log<E> {
         Some(Step::Sync)
     }
 
-    async fn append(&self, batch: &Filled<E>) -> Result<(), VolumeError> {
+    async fn append(&self, batch: &Filled<E>, clock: &E::Runtime) -> Result<(), VolumeError> {
         let file = self.state.borrow().files[&batch.file].handle();
         let at = u64::from(batch.first_block) * BLOCK_BYTES as u64;
-        file.file().write_at(at, batch.buf.clone()).await?;
+        while let Err(error) = file.file().write_at(at, batch.buf.clone()).await {
+            let waits = error.is_no_space() && !self.state.borrow().closing;
+            if !waits || planted::is(Bug::NoSpaceIsFinal) {
+                return Err(error.into());
+            }
+            clock.sleep(SPACE_PAUSE).await;
+            self.shared.alive()?;
+        }
         self.let_go(file);
         let mut state = self.state.borrow_mut();
         let at = |other: &Filled<E>| other.last_lsn == batch.last_lsn;
@@ -182,11 +223,12 @@ impl<E: Env> Log<E> {
     pub async fn run_refill(self: Rc<Self>, runtime: E::Runtime) {
         while self.work.until(|| self.next_refill()).await {
             let log = self.clone();
-            runtime.spawn(async move { log.refill().await });
+            let clock = runtime.clone();
+            runtime.spawn(async move { log.refill(clock).await });
         }
     }
 
-    async fn refill(&self) {
+    async fn refill(self: Rc<Self>, clock: E::Runtime) {
         let acquired = self.pool.acquire().await;
         let mut state = self.state.borrow_mut();
         state.preparing -= 1;
@@ -197,11 +239,25 @@ impl<E: Env> Log<E> {
             Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
                 state.starved = Some(cause.into());
             }
-            Err(PoolError::NoSpace(_) | PoolError::Full { .. }) => state.full = true,
+            Err(PoolError::Full { .. }) => state.full = true,
+            Err(PoolError::NoSpace(_)) => {
+                state.full = true;
+                let log = self.clone();
+                clock.clone().spawn(async move { log.look_for_space(clock).await });
+            }
         }
         drop(state);
         self.work.notify();
         self.progress.notify();
+    }
+
+    /// Space can return from elsewhere than a cut: tries again after a while.
+    async fn look_for_space(self: Rc<Self>, clock: E::Runtime) {
+        clock.sleep(SPACE_PAUSE).await;
+        if !planted::is(Bug::SpaceNotLookedFor) && std::mem::take(&mut self.state.borrow_mut().full)
+        {
+            self.wake_all();
+        }
     }
 
     /// Whether to prepare a spare segment now; `false` when the log has ended.

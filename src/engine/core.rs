@@ -90,6 +90,10 @@ impl<E: Env> Core<E> {
         self.shards.borrow().get(&volume).cloned().ok_or(VolumeError::Closed)
     }
 
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = Rc<Shard<E>>> {
+        self.shards.borrow().values().cloned().collect::<Vec<_>>().into_iter()
+    }
+
     /// Takes a shard into service.
     pub fn add_shard(&self, volume: VolumeNo, shard: Rc<Shard<E>>) {
         let before = self.shards.borrow_mut().insert(volume, shard);

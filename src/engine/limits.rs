@@ -54,7 +54,12 @@ pub const WRITTEN_LOG_BYTES: u64 = 64 << 20;
 /// is: the upload shall catch up before the log is full and writers stop altogether.
 pub const SLOW_WRITE: Duration = Duration::from_millis(1);
 
-/// Longest time that appended data stays unsynced, and most bytes of it per shard. A sync makes
+/// Pause before a log looks again whether a full disk has space: long beside a write, short for
+/// somebody who waits.
+pub const SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time that appended data stays unsynced, and a synced log without a mark while nothing
+/// more comes; and most unsynced bytes per shard. A sync makes
 /// the device write out everything, so a short bound on bytes would hold every stream of writes to
 /// what the medium takes, which nobody asked for who does not flush.
 pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);

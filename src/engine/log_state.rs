@@ -184,6 +184,13 @@ impl<E: Env> State<E> {
         (filled + open) * BLOCK_BYTES as u64
     }
 
+    /// Bytes of all append buffers, used or not.
+    pub(super) fn buffer_bytes(&self) -> u64 {
+        let filled: u64 = self.filled.iter().map(|batch| batch.buf.len() as u64).sum();
+        let open = |batch: &Batch<_>| u64::from(batch.blocks() + batch.room_blocks());
+        filled + self.open.as_ref().map_or(0, open) * BLOCK_BYTES as u64
+    }
+
     /// An entry that is in a buffer still.
     pub(super) fn in_memory(&self, place: LogPlace) -> Option<Entry<E>> {
         let blocks = u32::from(place.blocks());

@@ -97,7 +97,8 @@ async fn newest_manifest<E: Env>(
     let latest = latest.map_err(|error| corrupt(error.to_string()))?;
     let (seq, body) = latest.ok_or_else(|| corrupt("it has no manifest".into()))?;
     let manifest = Manifest::decode_as(&body, volume, seq);
-    let manifest = manifest.map_err(|error| corrupt(format!("manifest {seq}: {error}")))?;
+    let name = seq.object_name(volume);
+    let manifest = manifest.map_err(|error| corrupt(format!("{name}: {error}")))?;
     Ok((seq, manifest))
 }
 
@@ -149,7 +150,9 @@ async fn claim<E: Env>(
             true => scan_log(core, volume, &manifest).await?,
             false => given_back(core, volume, &manifest).await?,
         };
-        if reason == Reason::Recovery && found.records.is_empty() {
+        // Marks hold nothing that the store lacks.
+        let is_covered = found.records.iter().all(|found| found.record.entries.is_empty());
+        if reason == Reason::Recovery && is_covered {
             return Ok(None);
         }
         if !planted::is(Bug::NoFencing) || manifest.incarnation.0 == 0 {

@@ -77,6 +77,11 @@ impl Shared {
         self.positions[usize::from(shard.0)].accepted.store(lsn.0, Ordering::Release);
     }
 
+    /// The newest record of a shard with something in it; marks have nothing.
+    pub fn newest_entry(&self, shard: ShardId) -> Lsn {
+        Lsn(self.positions[usize::from(shard.0)].accepted.load(Ordering::Acquire))
+    }
+
     /// Called by a shard when a sync that covers `lsn` ended well.
     pub fn synced(&self, shard: ShardId, lsn: Lsn) {
         self.positions[usize::from(shard.0)].durable.store(lsn.0, Ordering::Release);

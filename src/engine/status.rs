@@ -110,6 +110,41 @@ impl<E: Env> Shard<E> {
     }
 }
 
+/// Memory of one core that grows with its load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// Append buffers, of the shard that has most of them.
+    pub buffers: usize,
+    /// Their bytes, of the shard that has most of those.
+    pub appends: u64,
+    /// Objects under way to the store.
+    pub objects: usize,
+    /// Their bytes.
+    pub uploads: u64,
+    /// Cached blocks.
+    pub cached: u64,
+}
+
+impl<E: Env> super::core::Core<E> {
+    /// What the core holds in memory.
+    pub fn held(&self) -> Held {
+        let (mut buffers, mut appends) = (0, 0);
+        for shard in self.all_shards() {
+            let state = shard.log.state.borrow();
+            buffers = buffers.max(state.filled.len() + usize::from(state.open.is_some()));
+            appends = appends.max(state.buffer_bytes());
+        }
+        let (objects, uploads) = self.uploads.under_way();
+        Held {
+            buffers,
+            appends,
+            objects,
+            uploads,
+            cached: self.cache.borrow().blocks() * BLOCK_BYTES as u64,
+        }
+    }
+}
+
 impl<E: Env> Volume<E> {
     /// What `len` bytes at `offset` hold, from the start on, as (bytes, status): neighbours
     /// differ; the answer may end before the range does (block granular), but is never empty.

@@ -20,6 +20,8 @@ use super::signal::Signal;
 /// What a core may have in memory of objects that are being built or uploaded, over all volumes.
 pub(super) struct UploadMemory {
     free: Rc<Free>,
+    /// Objects under way, and their bytes.
+    under_way: Cell<(usize, u64)>,
     /// Memory of objects that were uploaded, for the next ones.
     kept: RefCell<Vec<Vec<u8>>>,
 }
@@ -37,7 +39,12 @@ impl UploadMemory {
     /// Memory for so many objects.
     pub(super) fn new(objects: usize) -> Self {
         let free = Free { objects: Cell::new(objects), changed: Signal::default() };
-        Self { free: Rc::new(free), kept: RefCell::default() }
+        Self { free: Rc::new(free), under_way: Cell::default(), kept: RefCell::default() }
+    }
+
+    /// Objects under way, and their bytes.
+    pub(super) fn under_way(&self) -> (usize, u64) {
+        self.under_way.get()
     }
 
     /// Waits for memory for one more object.
@@ -115,12 +122,18 @@ impl<E: Env> Uploads<E> {
         let progress = self.progress.clone();
         progress.under_way.set(progress.under_way.get() + 1);
         let (core, shared) = (self.core.clone(), self.shared.clone());
+        let permit = Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly));
+        let bytes = object.len() as u64;
+        let (objects, before) = core.uploads.under_way();
+        core.uploads.under_way.set((objects + 1, before + bytes));
         self.core.runtime.spawn(async move {
             if let Err(cause) = put(&core, &shared, &name, object).await {
                 progress.failed.replace(Some(cause));
             }
             progress.under_way.set(progress.under_way.get() - 1);
             progress.changed.notify();
+            let (objects, before) = core.uploads.under_way();
+            core.uploads.under_way.set((objects - 1, before - bytes));
             drop(permit);
         });
         Ok(())

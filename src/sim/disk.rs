@@ -15,10 +15,13 @@
 //!   are gone for readers too, and a later sync that succeeds does not bring them back.
 //! * A write that fails may have been applied in any of its sectors. A read that fails changes
 //!   nothing. A full disk refuses to create, and with a write allowance, to write.
-//! * Rot (of a bit, a byte, a sector) and failures of the n-th call are injected on demand.
+//! * Failures of the n-th call are injected on demand, and so is damage to what is stored, synced
+//!   or not: rot (of a bit, a byte, a sector), writes that went elsewhere (a block holds what
+//!   belongs to another one), and reads that are stale, for good (a sector or a block returns what
+//!   it held before its last sync).
 //!
 //! Not modelled: sectors torn within themselves by anything but a power loss with
-//! [`PowerLoss::Garbage`], misdirected writes, stale reads.
+//! [`PowerLoss::Garbage`].
 
 mod file;
 mod platter;
@@ -64,13 +67,15 @@ pub struct DiskFaults {
     pub capacity: Option<u64>,
     /// Bytes that may still be written before writes fail for lack of space.
     pub writes_left: Option<u64>,
+    /// When these two end, in the world's time; never if `None`.
+    pub full_until: Option<Duration>,
     /// One in this many calls takes seconds instead of microseconds; none if 0.
     pub stall_one_in: u64,
     /// Calls that fail with an I/O error: the n-th from now of its kind, counted from 0.
     pub failing: Vec<(Call, u64)>,
 }
 
-/// Damage by rot, at one byte of a file.
+/// Damage to what is stored, at one byte of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rot {
     /// One bit flips.
@@ -79,7 +84,28 @@ pub enum Rot {
     Byte,
     /// The whole sector turns to noise.
     Sector,
+    /// The sector holds what it held before its last sync.
+    StaleSector,
+    /// The block holds what it held before the last sync of each of its sectors.
+    StaleBlock,
+    /// The block holds what some other block of the disk holds.
+    Misdirected,
 }
+
+impl Rot {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Bit,
+        Self::Byte,
+        Self::Sector,
+        Self::StaleSector,
+        Self::StaleBlock,
+        Self::Misdirected,
+    ];
+}
+
+/// All that is on a disk at rest.
+pub struct DiskImage(Platter);
 
 struct Hardware {
     executor: Executor,
@@ -91,6 +117,8 @@ struct Hardware {
     platter: RefCell<Platter>,
     faults: RefCell<DiskFaults>,
     calls: RefCell<BTreeMap<Call, u64>>,
+    /// When a write or sync first failed with an I/O error.
+    failed_at: Cell<Option<Duration>>,
 }
 
 /// The hardware: it outlives processes. A handle is cheap to clone.
@@ -111,6 +139,7 @@ impl Drive {
             platter: RefCell::new(Platter::default()),
             faults: RefCell::new(DiskFaults::default()),
             calls: RefCell::new(BTreeMap::new()),
+            failed_at: Cell::new(None),
         };
         Self { hardware: Rc::new(hardware) }
     }
@@ -151,6 +180,32 @@ impl Drive {
     #[must_use]
     pub fn calls(&self, call: Call) -> u64 {
         self.hardware.calls.borrow().get(&call).copied().unwrap_or(0)
+    }
+
+    /// When a write or sync failed with an I/O error for the first time since
+    /// [`Self::forgive`].
+    #[must_use]
+    pub fn failed_at(&self) -> Option<Duration> {
+        self.hardware.failed_at.get()
+    }
+
+    /// Forgets what failed: another process begins.
+    pub fn forgive(&self) {
+        self.hardware.failed_at.set(None);
+    }
+
+    /// All that is on it now.
+    ///
+    /// # Panics
+    /// If something is under way.
+    #[must_use]
+    pub fn image(&self) -> DiskImage {
+        DiskImage(self.hardware.platter.borrow().copy())
+    }
+
+    /// Puts back what was on it.
+    pub fn restore(&self, image: &DiskImage) {
+        *self.hardware.platter.borrow_mut() = image.0.copy();
     }
 
     /// Settles what a process had under way when it was killed.
@@ -208,11 +263,15 @@ impl Drive {
         hardware.calls.borrow_mut().insert(call, nth + 1);
         let fails = hardware.faults.borrow().failing.contains(&(call, nth));
         let error = fails.then_some(ErrorKind::Other);
+        let is_final = fails && matches!(call, Call::Write | Call::Sync);
         hardware.executor.note(&[call as u64, words[0], words[1], words[2]], || {
             format!("disk {call:?} {path} at {} +{}, failing: {fails}", words[0], words[1])
         });
         let (delay, shared) = (self.delay(), Rc::clone(hardware));
         hardware.executor.device(process, delay, move || {
+            if is_final && shared.failed_at.get().is_none() {
+                shared.failed_at.set(Some(shared.executor.now()));
+            }
             work(&mut shared.platter.borrow_mut(), &mut shared.random.borrow_mut(), error)
         })
     }
@@ -232,12 +291,17 @@ impl Drive {
     fn has_room(&self, bytes: u64) -> bool {
         self.hardware.platter.borrow_mut().drop_unnamed();
         let faults = self.hardware.faults.borrow();
-        faults.capacity.is_none_or(|capacity| self.used() + bytes <= capacity)
+        let is_over = faults.full_until.is_some_and(|end| self.hardware.executor.now() >= end);
+        is_over || faults.capacity.is_none_or(|capacity| self.used() + bytes <= capacity)
     }
 
     /// Takes bytes from the write allowance; returns whether they were there.
     fn take_allowance(&self, bytes: u64) -> bool {
-        match &mut self.hardware.faults.borrow_mut().writes_left {
+        let mut faults = self.hardware.faults.borrow_mut();
+        if faults.full_until.is_some_and(|end| self.hardware.executor.now() >= end) {
+            return true;
+        }
+        match &mut faults.writes_left {
             None => true,
             Some(left) if *left >= bytes => {
                 *left -= bytes;

@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use chunk::limits::{
+    CHUNK_ENTRY_BYTES, CHUNK_HEADER_BYTES, MAX_CHUNK_ENTRIES, MAX_PAGE_BYTES, MAX_SEGMENT_BYTES,
+};
 use chunk::{VolumeName, catalog};
 use wal::{HoleKind, VolumeId};
 
@@ -12,8 +15,16 @@ use super::scenario;
 use super::subject::{OpError, Subject, ZeroKind};
 use crate::engine::core::Core;
 use crate::engine::error::VolumeError;
-use crate::engine::limits::Tuning;
+use crate::engine::limits::{BATCH_BYTES, BATCHES_WAITING, Tuning};
+use crate::engine::status::Held;
 use crate::engine::volume::Volume;
+
+/// Most bytes of a chunk besides its payload.
+const FRAME_BYTES: u64 =
+    (CHUNK_HEADER_BYTES + MAX_CHUNK_ENTRIES as usize * CHUNK_ENTRY_BYTES) as u64;
+
+/// Most bytes of a map object of a volume as small as those of the simulation.
+const MAP_BYTES: u64 = (8 * MAX_PAGE_BYTES + MAX_SEGMENT_BYTES) as u64;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
@@ -42,6 +53,7 @@ impl From<VolumeError> for OpError {
         match error {
             VolumeError::NoSpace(_) => Self::NoSpace,
             VolumeError::Closed => Self::Shutdown,
+            fenced @ VolumeError::Fenced { .. } => Self::Fenced(fenced.to_string()),
             other => Self::Io(other.to_string()),
         }
     }
@@ -85,6 +97,8 @@ impl Subject for Engine {
     const CUTS: bool = true;
 
     const FENCES: bool = true;
+
+    const ENDURES: bool = true;
 
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
         PROCESSES.with_borrow_mut(|all| {
@@ -166,6 +180,35 @@ impl Subject for Engine {
     async fn close(handle: &Handle) -> Result<(), OpError> {
         handle.volume.flush().await?;
         Ok(handle.keeper.shut(VOLUME).await?)
+    }
+
+    fn excess(handle: &Handle) -> Option<String> {
+        let tuning = &handle.core.tuning;
+        let block = wal::BLOCK_BYTES as u64;
+        let buffer = (BATCH_BYTES as u64).min(u64::from(tuning.segment_blocks) * block);
+        let chunk = u64::from(tuning.chunk_blocks) * block;
+        let most = Held {
+            // Those that wait, one that was closed for want of others, and the open one.
+            buffers: BATCHES_WAITING + 2,
+            appends: (BATCHES_WAITING as u64 + 2) * buffer,
+            objects: tuning.uploads,
+            uploads: tuning.uploads as u64 * (chunk + FRAME_BYTES).max(MAP_BYTES),
+            cached: u64::from(tuning.cache_blocks) * block,
+        };
+        PROCESSES.with_borrow(|all| {
+            let is_own = |(_, cores): &&Process| cores.iter().any(|c| Rc::ptr_eq(c, &handle.core));
+            let (_, cores) = all.iter().find(is_own)?;
+            let held = cores.iter().find_map(|core| {
+                let held = core.held();
+                let over = held.buffers > most.buffers
+                    || held.appends > most.appends
+                    || held.objects > most.objects
+                    || held.uploads > most.uploads
+                    || held.cached > most.cached;
+                over.then_some(held)
+            })?;
+            Some(format!("{held:?} of {most:?}"))
+        })
     }
 
     async fn check(handle: &Handle) -> Result<(), String> {

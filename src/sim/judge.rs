@@ -40,6 +40,7 @@ pub use verdict::{Verdict, Violation};
 pub const BLOCK_SECTORS: u64 = (wal::BLOCK_BYTES / SECTOR_BYTES) as u64;
 
 /// Knows every command of one volume, and what each tracked sector may hold.
+#[derive(Clone)]
 pub struct Judge {
     volume: u64,
     log: Log,

@@ -25,6 +25,17 @@ pub const UPLOAD_SPAN: Duration = Duration::from_secs(1);
 /// it and hangs.
 pub const READ_SPAN: Duration = Duration::from_secs(150);
 
+/// Steps between two looks at the subject's memory.
+pub const LOOK_STEPS: u64 = 8;
+
+/// Virtual time of a rest: the engine's pauses for what it does when nothing comes, with room for
+/// calls that stall.
+pub const REST: Duration = Duration::from_secs(30);
+
+/// Virtual time from the return of space on a full disk until no command that is sent then may be
+/// refused for want of it.
+pub const SPACE_SPAN: Duration = Duration::from_secs(10);
+
 /// Fewest crashes of a world.
 pub const MIN_CRASHES: u64 = 3;
 
@@ -34,4 +45,6 @@ pub const MAX_REQUEST_SECTORS: u64 = 128;
 /// Most blocks that a world writes to, over all its windows.
 pub const MAX_TRACKED_BLOCKS: u64 = 64;
 
+const _: () = assert!(REST.as_secs() >= 4 * crate::engine::limits::UNSYNCED_AGE.as_secs());
+const _: () = assert!(SPACE_SPAN.as_secs() > crate::engine::limits::SPACE_PAUSE.as_secs());
 const _: () = assert!(MIN_CRASHES >= 3, "a crash, one in its recovery, and one after that");

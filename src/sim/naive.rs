@@ -228,6 +228,8 @@ impl<const FLAW: u8> Subject for Naive<FLAW> {
 
     const FENCES: bool = false;
 
+    const ENDURES: bool = false;
+
     async fn open(host: &Host, _create: bool) -> Result<Vec<Self::Volume>, String> {
         let core = host.cores[0].clone();
         let to_text = |error: DiskError| error.to_string();

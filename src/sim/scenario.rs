@@ -1,10 +1,12 @@
 //! What a seed makes of a world: sizes, workload and faults, each of them switched off in some
 //! seeds, so that bugs which one feature hides from another can show.
 
+mod focus;
+
 use std::ops::Range;
 use std::time::Duration;
 
-use super::disk::PowerLoss;
+use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
 use super::random::Random;
 use super::store::StoreFaults;
@@ -89,6 +91,17 @@ impl Mix {
     }
 }
 
+/// A call on the disk that fails.
+#[derive(Clone, Copy, Debug)]
+pub struct FailsAt {
+    /// Its kind.
+    pub call: Call,
+    /// Its number among those of its kind, from 0.
+    pub nth: u64,
+    /// Whether they are counted while the volume opens, or while its clients work.
+    pub opening: bool,
+}
+
 /// One world, as its seed wants it.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -132,6 +145,16 @@ pub struct Scenario {
     pub stall_one_in: u64,
     /// One in this many lives meets an error of the disk.
     pub disk_error_one_in: u64,
+    /// A call of the second life that fails.
+    pub fails_at: Option<FailsAt>,
+    /// One in this many lives finds the disk full for a while; none if 0.
+    pub full_one_in: u64,
+    /// One in this many lives rests before it ends, long enough for everything that is done when
+    /// nothing else is; none if 0.
+    pub rest_one_in: u64,
+    /// After one in this many lives, what is stored is damaged, looked at, and put back; none if
+    /// 0.
+    pub rot_one_in: u64,
     /// What goes wrong with the store.
     pub store: StoreFaults,
     /// One in this many lives has no store at all.
@@ -174,6 +197,10 @@ impl Scenario {
             take_over_one_in: 0,
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
+            fails_at: None,
+            full_one_in: 0,
+            rest_one_in: 0,
+            rot_one_in: 0,
             store: StoreFaults {
                 error_one_in: if random.chance(2) { 0 } else { random.within(3..40) },
                 hang_one_in: 0,
@@ -187,7 +214,45 @@ impl Scenario {
             acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store()
+        drawn.with_losses().with_a_bad_store().with_a_bad_disk()
+    }
+
+    /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
+    /// blocks around the edge between them.
+    #[must_use]
+    pub fn calm() -> Self {
+        let quiet = Mix { write: 1, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0 };
+        Self {
+            volume_blocks: 2 * STRIPE_BLOCKS,
+            windows: Vec::from([STRIPE_BLOCKS - 2..STRIPE_BLOCKS + 2]),
+            most_cores: 2,
+            clients: 1,
+            mix: quiet,
+            power: PowerLoss::ALL.to_vec(),
+            think: Duration::ZERO,
+            disk_loss_one_in: 0,
+            take_over_one_in: 0,
+            stall_one_in: 0,
+            disk_error_one_in: 0,
+            full_one_in: 0,
+            rest_one_in: 0,
+            rot_one_in: 0,
+            outage_one_in: 0,
+            store: StoreFaults::default(),
+            tuning: Tuning {
+                stripe_shift: wal::layout::MIN_STRIPE_SHIFT,
+                segment_blocks: 24,
+                wal_segments: 6,
+                cache_blocks: 2,
+                chunk_blocks: 4,
+                fold_after: 2,
+                cut_every: Duration::from_secs(36_000),
+                cut_blocks: 512,
+                ring_messages: 16,
+                ring_delay: Duration::from_micros(60),
+            },
+            ..Self::draw(0)
+        }
     }
 
     /// Adds what can happen to the machine as a whole.
@@ -228,6 +293,24 @@ impl Scenario {
             self.take_over_one_in = random.within(1..4);
         } else if random.chance(5) {
             self.store.lie_one_in = random.scaled(4..60);
+        }
+        self
+    }
+
+    /// Adds what can go wrong with a disk besides plain errors.
+    fn with_a_bad_disk(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "bad disk");
+        if random.chance(5) {
+            self.full_one_in = random.within(1..4);
+        }
+        if random.chance(5) {
+            self.rot_one_in = random.within(1..4);
+            self.rest_one_in = random.within(0..3);
+            if random.chance(2) {
+                // Logs that no manifest covers.
+                self.tuning.cut_every = Duration::from_secs(100);
+                self.mix.cut = random.below(2);
+            }
         }
         self
     }
@@ -287,7 +370,10 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 13] = [
+        let features: [fn(&Scenario) -> bool; 16] = [
+            |s| s.full_one_in > 0,
+            |s| s.rot_one_in > 0,
+            |s| s.rest_one_in > 0,
             |s| s.take_over_one_in > 0,
             |s| s.store.hang_one_in > 0,
             |s| s.store.lie_one_in > 0,

@@ -12,9 +12,12 @@
 //! * A read may be answered by other bytes of the right length, by fewer, or by "no such object",
 //!   while the object is there and whole.
 //!
+//! * Stored objects can be damaged on demand: rot, a short object, another object's bytes.
+//!
 //! The store survives every fault of the local machine.
 
 mod lies;
+mod rot;
 mod watch;
 
 use std::cell::RefCell;
@@ -29,6 +32,7 @@ use chunk::{ObjectName, ObjectStore, StoreError, StoreKind};
 
 use super::executor::{Executor, ProcessId};
 use super::random::Random;
+pub use rot::{BucketImage, ObjectRot};
 use watch::Watch;
 
 /// What goes wrong in a store.

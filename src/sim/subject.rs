@@ -12,6 +12,9 @@ pub enum OpError {
     /// The volume is being closed.
     #[error("shutting down")]
     Shutdown,
+    /// Another host has the volume.
+    #[error("taken over: {0}")]
+    Fenced(String),
     /// An I/O error; the text is for the report only.
     #[error("I/O error: {0}")]
     Io(String),
@@ -47,6 +50,9 @@ pub trait Subject: 'static {
     /// Whether another host may take it over from the store.
     const FENCES: bool;
 
+    /// Whether it copes with full disks, lies of the store, and damage to what is stored.
+    const ENDURES: bool;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;
@@ -79,6 +85,12 @@ pub trait Subject: 'static {
 
     /// Closes the volume on all cores: when it returns, everything acknowledged is durable.
     async fn close(volume: &Self::Volume) -> Result<(), OpError>;
+
+    /// What of its memory is over its cap.
+    fn excess(volume: &Self::Volume) -> Option<String> {
+        let _ = volume;
+        None
+    }
 
     /// Checks the open volume: everything referenced is there and whole, nothing is owned twice.
     async fn check(volume: &Self::Volume) -> Result<(), String>;

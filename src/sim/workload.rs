@@ -8,6 +8,7 @@ use std::time::Duration;
 use wal::SECTOR_BYTES;
 use wal::runtime::Runtime;
 
+use super::disk::Drive;
 use super::executor::Executor;
 use super::ghost::Ghost;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
@@ -22,11 +23,25 @@ use crate::engine::mesh::CoreId;
 /// Virtual time between the first clients of a life and its last.
 const LATEST_START: u64 = 300;
 
+/// First and longest pause between two commands to a volume that is being taken over: an opening
+/// elsewhere may hang for minutes.
+const LOSING_PAUSE: Duration = Duration::from_millis(1);
+/// See [`LOSING_PAUSE`].
+const LONGEST_LOSING_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest time that a volume takes to know of a failure of its disk.
+const SHOCK_SPAN: Duration = Duration::from_millis(1);
+
 /// What the clients of one life share.
 pub(super) struct Shift {
     scenario: Rc<Scenario>,
     judge: Rc<RefCell<Judge>>,
     executor: Executor,
+    drive: Drive,
+    /// When the disk has space again for certain, and the volume knows.
+    pub(super) full_until: Cell<Duration>,
+    /// Whether a command was refused for want of space: nobody is in a hurry then either.
+    starving: Cell<bool>,
     /// Whether commands may be refused with an I/O error: reads, and all of them.
     pub(super) reads_may_fail: Cell<bool>,
     pub(super) all_may_fail: Cell<bool>,
@@ -40,11 +55,13 @@ pub(super) struct Shift {
     fault: RefCell<Option<Fault>>,
 }
 
+/// What a client does.
 #[derive(Clone, Copy, Debug)]
-struct Deed {
-    command: Command,
+pub struct Deed {
+    /// The command.
+    pub command: Command,
     /// How it zeroes, if it does.
-    kind: ZeroKind,
+    pub kind: ZeroKind,
 }
 
 impl Shift {
@@ -52,6 +69,7 @@ impl Shift {
         scenario: &Rc<Scenario>,
         judge: &Rc<RefCell<Judge>>,
         executor: &Executor,
+        drive: &Drive,
     ) -> Rc<Self> {
         let (scenario, judge) = (Rc::clone(scenario), Rc::clone(judge));
         let executor = executor.clone();
@@ -62,6 +80,9 @@ impl Shift {
             scenario,
             judge,
             executor,
+            drive: drive.clone(),
+            full_until: Cell::new(Duration::ZERO),
+            starving: Cell::new(false),
             reads_may_fail,
             all_may_fail,
             losing: Cell::new(false),
@@ -121,12 +142,13 @@ impl Shift {
 
     async fn work<S: Subject>(&self, volume: &S::Volume, runtime: &SimRuntime, mut random: Random) {
         runtime.sleep(Duration::from_micros(random.below(LATEST_START))).await;
+        let mut pause = LOSING_PAUSE;
         while !self.stop.get() {
             let deed = self.draw(runtime.core(), &mut random);
             let done = match self.ghost() {
                 Some(ghost) => {
                     // Long enough for the cut that will tell the volume what happened.
-                    runtime.sleep(self.scenario.tuning.cut_every / 8).await;
+                    runtime.sleep(pause.max(self.scenario.tuning.cut_every / 8)).await;
                     ghost.perform::<S>(volume, deed.command).await
                 }
                 None => self.perform::<S>(volume, deed).await,
@@ -143,8 +165,9 @@ impl Shift {
                 let micros = random.below(self.scenario.think.as_micros() as u64 + 1);
                 runtime.sleep(Duration::from_micros(micros)).await;
             }
-            if self.losing.get() {
-                runtime.sleep(Duration::from_millis(1)).await;
+            if self.losing.get() || self.starving.take() {
+                runtime.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_LOSING_PAUSE);
             }
             // Commands that are answered at once must not keep the core for themselves.
             runtime.pause().await;
@@ -153,13 +176,17 @@ impl Shift {
     }
 
     /// Sends one command; returns whether the client goes on.
-    async fn perform<S: Subject>(&self, volume: &S::Volume, deed: Deed) -> Result<bool, Fault> {
+    pub(super) async fn perform<S: Subject>(
+        &self,
+        volume: &S::Volume,
+        deed: Deed,
+    ) -> Result<bool, Fault> {
         let Deed { command, kind } = deed;
+        let sent = self.executor.now();
         let op = self.judge.borrow_mut().invoke(command);
         let at = |sector: u64| sector * SECTOR_BYTES as u64;
         let reply = match command {
             Command::Read { first, count } => {
-                let sent = self.executor.now();
                 let read = S::read(volume, at(first), at(count) as usize).await;
                 let span = self.executor.now() - sent;
                 if self.ghost().is_some() {
@@ -170,7 +197,7 @@ impl Shift {
                 }
                 match read {
                     Ok(bytes) => self.judge.borrow_mut().read_done(op, &bytes)?,
-                    Err(error) => return self.refused(op, command, error),
+                    Err(error) => return self.refused(op, command, sent, error),
                 }
                 return Ok(true);
             }
@@ -199,14 +226,32 @@ impl Shift {
         self.judge.borrow_mut().set_time(self.executor.now());
         match reply {
             Ok(()) => self.judge.borrow_mut().done(op),
-            Err(error) => return self.refused(op, command, error),
+            Err(error) => return self.refused(op, command, sent, error),
         }
-        Ok(true)
+        // What failed is final: nothing is acknowledged that was sent after that.
+        let failed = self.drive.failed_at().filter(|_| S::ENDURES);
+        match failed {
+            Some(failed) if sent > failed + SHOCK_SPAN => Err(Fault::Acknowledged { command }),
+            _ => Ok(true),
+        }
     }
 
     /// Errors are honest, where there is a reason for one.
-    fn refused(&self, op: OpId, command: Command, error: OpError) -> Result<bool, Fault> {
+    fn refused(
+        &self,
+        op: OpId,
+        command: Command,
+        sent: Duration,
+        error: OpError,
+    ) -> Result<bool, Fault> {
         self.judge.borrow_mut().failed(op);
+        if matches!(error, OpError::NoSpace) && sent < self.full_until.get() {
+            self.starving.set(true);
+            return Ok(true);
+        }
+        if matches!(error, OpError::Fenced(_)) && !self.losing.get() {
+            return Err(Fault::Refused { command, error: error.to_string() });
+        }
         // A write of a part of a block reads the rest of it.
         let per_block = super::judge::BLOCK_SECTORS;
         let is_read = match command {
@@ -294,6 +339,7 @@ pub(super) async fn read_all<S: Subject>(
     volumes: Vec<S::Volume>,
     mut random: Random,
 ) -> Result<bool, Fault> {
+    let mut complete = true;
     for window in shift.scenario.sectors() {
         let mut first = window.start;
         while first < window.end {
@@ -305,12 +351,12 @@ pub(super) async fn read_all<S: Subject>(
             match S::read(volume, offset, bytes).await {
                 Ok(bytes) => shift.judge.borrow_mut().read_done(op, &bytes)?,
                 Err(error) => {
-                    shift.refused(op, command, error)?;
-                    return Ok(false);
+                    shift.refused(op, command, shift.executor.now(), error)?;
+                    complete = false;
                 }
             }
             first += count;
         }
     }
-    Ok(true)
+    Ok(complete)
 }

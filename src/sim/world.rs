@@ -2,6 +2,8 @@
 
 mod life;
 mod rival;
+mod rot;
+mod script;
 mod trigger;
 
 use std::any::Any;
@@ -18,6 +20,8 @@ use super::random::Random;
 use super::scenario::Scenario;
 use super::store::Bucket;
 use super::subject::Subject;
+pub use rot::{Damage, Outcome, Specimen};
+pub use script::{Calls, Script, run_script};
 
 /// What a world found wrong.
 #[derive(Debug)]
@@ -53,6 +57,20 @@ pub enum Fault {
         /// Virtual time that it took.
         span: Duration,
     },
+    /// A command was acknowledged after a write or sync of the log had failed.
+    Acknowledged {
+        /// The command.
+        command: Command,
+    },
+    /// An opening that refuses what is damaged does not say where.
+    Unnamed {
+        /// What is damaged.
+        damaged: String,
+        /// The subject's error.
+        error: String,
+    },
+    /// Memory is over its cap.
+    Greedy(String),
     /// No progress.
     Stuck(Stuck),
     /// The subject or the simulation panicked.
@@ -86,6 +104,13 @@ impl fmt::Display for Fault {
             }
             Self::Trespass(deed) => write!(f, "a host that had lost its volume {deed}"),
             Self::Late { command, span } => write!(f, "{command:?} took {span:?}"),
+            Self::Acknowledged { command } => {
+                write!(f, "{command:?} was acknowledged after a write or sync had failed")
+            }
+            Self::Unnamed { damaged, error } => {
+                write!(f, "{damaged} is damaged, and the refusal does not say so: {error}")
+            }
+            Self::Greedy(what) => write!(f, "too much memory: {what}"),
             Self::Stuck(stuck) => stuck.fmt(f),
             Self::Panic(message) => write!(f, "panic: {message}"),
         }
@@ -146,33 +171,22 @@ pub fn run_scenario<S: Subject>(
     keep_log: bool,
 ) -> Result<Report, Box<Failure>> {
     let mut world = World::<S>::new(scenario, keep_log);
-    let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
-    let failure = |world: &World<S>, fault: Fault| {
-        Box::new(Failure {
-            fault,
-            life: world.life,
-            steps: world.executor.steps(),
-            scenario: Scenario::clone(&world.scenario),
-            log: world.executor.log(),
-        })
-    };
-    match ended {
-        Ok(Ok(())) => Ok(Report {
+    match world.attempt(World::run) {
+        Ok(()) => Ok(Report {
             cycles: world.cycles,
             commands: world.judge.borrow().commands(),
             steps: world.executor.steps(),
             trace: world.executor.trace_hash(),
         }),
-        Ok(Err(fault)) => Err(failure(&world, fault)),
-        Err(payload) => {
-            let failure = failure(&world, Fault::Panic(message_of(&*payload)));
+        Err(failure) => {
             // Destructors of a subject that panicked may panic again.
-            std::mem::forget(world);
+            if matches!(failure.fault, Fault::Panic(_)) {
+                std::mem::forget(world);
+            }
             Err(failure)
         }
     }
 }
-
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref().copied()).unwrap_or("without a message").to_owned()
@@ -185,6 +199,8 @@ struct World<S: Subject> {
     bucket: Bucket,
     judge: Rc<RefCell<Judge>>,
     random: Random,
+    /// Draws what rots.
+    decay: Random,
     life: u32,
     cycles: u64,
     /// Whether the volume was open once.
@@ -206,6 +222,7 @@ impl<S: Subject> World<S> {
             bucket: Bucket::new(&executor, seed),
             judge: Rc::new(RefCell::new(judge)),
             random: Random::stream(seed, "world"),
+            decay: Random::stream(seed, "decay"),
             scenario: Rc::new(scenario),
             executor,
             life: 0,
@@ -215,6 +232,26 @@ impl<S: Subject> World<S> {
             healthy: false,
             subject: std::marker::PhantomData,
         }
+    }
+
+    /// Does something that may find a fault, or panic.
+    fn attempt<T>(
+        &mut self,
+        deed: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Box<Failure>> {
+        let ended = catch_unwind(AssertUnwindSafe(|| deed(self)));
+        let fault = match ended {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(fault)) => fault,
+            Err(payload) => Fault::Panic(message_of(&*payload)),
+        };
+        Err(Box::new(Failure {
+            fault,
+            life: self.life,
+            steps: self.executor.steps(),
+            scenario: Scenario::clone(&self.scenario),
+            log: self.executor.log(),
+        }))
     }
 
     fn run(&mut self) -> Result<(), Fault> {

@@ -33,6 +33,17 @@ bugs! {
     FlushOneShard = "flush-one-shard",
     /// A FLUSH waits for the append, and skips the sync.
     FlushWithoutSync = "flush-without-sync",
+    /// Nothing vouches for the newest record of a log that is idle.
+    NoMark = "no-mark",
+    /// Recovery takes a record that was synced, and is not there as it was written, for the end of
+    /// the log.
+    LossTakenForTornTail = "loss-taken-for-torn-tail",
+    /// An append that finds the disk full stops the volume.
+    NoSpaceIsFinal = "no-space-is-final",
+    /// A log that found no space waits for a cut, and never looks for space again.
+    SpaceNotLookedFor = "space-not-looked-for",
+    /// A writer is told of a lack of space that has passed.
+    StaleNoSpace = "stale-no-space",
     /// A FLUSH takes the log position before the writes that were answered are in the log.
     FlushAckBeforeAppend = "flush-ack-before-append",
     /// A shard is marked clean when its sync begins, so that a second FLUSH does not wait for it.
@@ -87,6 +98,12 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A read-back that is damaged counts as another writer's manifest.
+    DamageTakenForRival = "damage-taken-for-rival",
+    /// The memory of an upload counts as free when the upload begins.
+    PermitDroppedEarly = "permit-dropped-early",
+    /// Filled append buffers pile up while the disk is busy.
+    BuffersPileUp = "buffers-pile-up",
     /// The upload of an object fails, and nobody cares.
     UploadErrorIgnored = "upload-error-ignored",
     /// Bytes of a chunk are returned without their checksums.

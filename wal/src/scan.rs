@@ -254,6 +254,7 @@ fn choose_in_log(
                 let tail = TornTail { incarnation, shard, lsn, dropped, row: row.label };
                 return Ok(Some(tail));
             }
+            Action::RefuseLost if planted::is(Bug::LossTakenForTornTail) => return Ok(None),
             Action::RefuseLost => {
                 let loss = match state {
                     State::Damaged => Loss::Damaged(place(&group[at])),

@@ -74,6 +74,27 @@ fn a_name_that_is_taken_in_the_last_moment_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_name_that_cannot_be_read_back_costs_no_manifest() {
+    let store = HookedStore::new(move |store, call| {
+        if call == Call::PutIfAbsent && block_on(store.list("")).unwrap().len() == 1 {
+            let mut damaged = encode_name(&name("a"), VolumeId([2; 16]));
+            damaged[40] ^= 1;
+            block_on(store.put(&name("a").object_name(), damaged)).unwrap();
+        }
+    });
+    block_on(async {
+        let error = create(&store, new("a", 2)).await.unwrap_err();
+        assert_eq!(error.kind(), Some(ErrorKind::Retry), "{error}");
+        assert!(latest(&store, VolumeId([2; 16])).await.unwrap().is_some(), "it stays");
+        store
+            .put(&name("a").object_name(), encode_name(&name("a"), VolumeId([2; 16])))
+            .await
+            .unwrap();
+        create(&store, new("a", 2)).await.expect("the answer was wrong, not the name");
+    });
+}
+
+#[test]
 fn impossible_geometry_is_refused() {
     let store = MemoryStore::new();
     block_on(async {

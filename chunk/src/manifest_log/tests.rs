@@ -8,8 +8,25 @@ use crate::memory::MemoryStore;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
-fn body(n: u8) -> Vec<u8> {
-    vec![n; 10]
+/// A manifest of the opening with this salt.
+fn body(seq: u64, salt: u8) -> Vec<u8> {
+    let seq = ManifestSeq(seq);
+    let name = crate::ids::VolumeName::new("a").unwrap();
+    let manifest = Manifest {
+        volume: VOLUME,
+        name,
+        size_bytes: 1 << 30,
+        stripe_shift: 10,
+        created_unix_ms: 5,
+        incarnation: wal::Incarnation(1),
+        owner: [1; 16],
+        tenure: wal::Incarnation(1),
+        salt: salt.into(),
+        cut: crate::manifest::Cut::default(),
+        directory: Vec::new(),
+        unfolded: Vec::new(),
+    };
+    manifest.encode(seq)
 }
 
 #[test]
@@ -18,12 +35,12 @@ fn the_newest_manifest_is_found_and_old_ones_go() {
     block_on(async {
         assert_eq!(latest(&store, VOLUME).await.unwrap(), None);
         for n in 1..=12 {
-            publish(&store, VOLUME, ManifestSeq(n), body(n as u8)).await.unwrap();
+            publish(&store, VOLUME, ManifestSeq(n), body(n, n as u8)).await.unwrap();
         }
-        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(12), body(12))));
+        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(12), body(12, 12))));
         assert_eq!(prune(&store, VOLUME, 3).await.unwrap(), 9);
         assert_eq!(prune(&store, VOLUME, 3).await.unwrap(), 0);
-        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(12), body(12))));
+        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(12), body(12, 12))));
         assert_eq!(store.list("").await.unwrap().len(), 3);
     });
 }
@@ -32,13 +49,11 @@ fn the_newest_manifest_is_found_and_old_ones_go() {
 fn the_second_writer_of_a_number_loses() {
     let store = MemoryStore::new();
     block_on(async {
-        publish(&store, VOLUME, ManifestSeq(1), body(1)).await.unwrap();
-        publish(&store, VOLUME, ManifestSeq(2), body(2)).await.unwrap();
-        for other in [body(3), vec![3; 11]] {
-            let error = publish(&store, VOLUME, ManifestSeq(2), other).await.unwrap_err();
-            assert!(matches!(error, PublishError::Lost { .. }), "{error}");
-        }
-        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(2), body(2))));
+        publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
+        publish(&store, VOLUME, ManifestSeq(2), body(2, 2)).await.unwrap();
+        let error = publish(&store, VOLUME, ManifestSeq(2), body(2, 3)).await.unwrap_err();
+        assert!(matches!(error, PublishError::Lost { .. }), "{error}");
+        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(2), body(2, 2))));
     });
 }
 
@@ -46,8 +61,8 @@ fn the_second_writer_of_a_number_loses() {
 fn publishing_the_same_bytes_again_succeeds() {
     let store = MemoryStore::new();
     block_on(async {
-        publish(&store, VOLUME, ManifestSeq(1), body(1)).await.unwrap();
-        publish(&store, VOLUME, ManifestSeq(1), body(1)).await.unwrap();
+        publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
+        publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
     });
 }
 
@@ -56,13 +71,13 @@ fn a_number_that_is_free_again_because_of_pruning_is_lost() {
     let store = MemoryStore::new();
     block_on(async {
         for n in 1..=5 {
-            publish(&store, VOLUME, ManifestSeq(n), body(n as u8)).await.unwrap();
+            publish(&store, VOLUME, ManifestSeq(n), body(n, n as u8)).await.unwrap();
         }
         prune(&store, VOLUME, 2).await.unwrap();
         // A writer that slept since manifest 2 takes number 3, which is free again.
-        let error = publish(&store, VOLUME, ManifestSeq(3), body(33)).await.unwrap_err();
+        let error = publish(&store, VOLUME, ManifestSeq(3), body(3, 33)).await.unwrap_err();
         assert!(matches!(error, PublishError::Lost { .. }), "{error}");
-        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(5), body(5))));
+        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(5), body(5, 5))));
     });
 }
 
@@ -75,7 +90,7 @@ fn strangers_and_giants_are_refused_by_name() {
         let error = latest(&store, VOLUME).await.unwrap_err();
         assert!(matches!(error, ManifestLogError::TooLong { .. }), "{error}");
         let stranger = format!("{}notes.txt", manifest_prefix(VOLUME));
-        store.put(&ObjectName::new(stranger).unwrap(), body(1)).await.unwrap();
+        store.put(&ObjectName::new(stranger).unwrap(), body(1, 1)).await.unwrap();
         let error = latest(&store, VOLUME).await.unwrap_err();
         assert!(matches!(error, ManifestLogError::Stranger { .. }), "{error}");
     });
@@ -91,8 +106,8 @@ fn racing(races: usize) -> HookedStore {
             block_on(async {
                 let (newest, _) = latest(store, VOLUME).await.unwrap().unwrap();
                 let next = newest.next();
-                publish(store, VOLUME, next, body(0)).await.unwrap();
-                publish(store, VOLUME, next.next(), body(1)).await.unwrap();
+                publish(store, VOLUME, next, body(next.0, 0)).await.unwrap();
+                publish(store, VOLUME, next.next(), body(next.0 + 1, 1)).await.unwrap();
                 prune(store, VOLUME, 2).await.unwrap();
             });
         }
@@ -103,14 +118,46 @@ fn racing(races: usize) -> HookedStore {
 fn a_manifest_that_vanishes_while_being_read_is_looked_for_again() {
     block_on(async {
         let store = racing(5);
-        publish(&store.inner, VOLUME, ManifestSeq(1), body(1)).await.unwrap();
+        publish(&store.inner, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
         let found = latest(&store, VOLUME).await.unwrap();
-        assert_eq!(found, Some((ManifestSeq(11), body(1))));
+        assert_eq!(found, Some((ManifestSeq(11), body(11, 1))));
 
         let store = racing(usize::MAX);
-        publish(&store.inner, VOLUME, ManifestSeq(1), body(1)).await.unwrap();
+        publish(&store.inner, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
         let error = latest(&store, VOLUME).await.unwrap_err();
         assert!(matches!(error, ManifestLogError::Unsettled { .. }), "{error}");
         assert_eq!(error.kind(), ErrorKind::Retry);
     });
+}
+
+/// Publishes a manifest whose name is taken by `stored`.
+fn publish_over(stored: Vec<u8>, ours: Vec<u8>) -> Result<(), PublishError> {
+    let store = MemoryStore::new();
+    block_on(async {
+        publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
+        store.put(&ManifestSeq(2).object_name(VOLUME), stored).await.unwrap();
+        publish(&store, VOLUME, ManifestSeq(2), ours).await
+    })
+}
+
+#[test]
+fn a_damaged_read_back_is_no_other_writer() {
+    let ours = body(2, 2);
+    let again = |stored: Vec<u8>| {
+        let error = publish_over(stored, ours.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    };
+    for at in 0..ours.len() {
+        let mut damaged = ours.clone();
+        damaged[at] ^= 0x10;
+        again(damaged);
+        again(ours[..at].to_vec());
+    }
+    again(body(3, 3)); // a manifest of another number, under this one's name
+    let mut of_this_opening = Manifest::decode(&ours).unwrap().1;
+    of_this_opening.cut.epoch = wal::Epoch(7);
+    again(of_this_opening.encode(ManifestSeq(2)));
+    publish_over(ours.clone(), ours.clone()).unwrap();
+    let error = publish_over(body(2, 3), ours.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }

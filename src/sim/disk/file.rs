@@ -80,7 +80,7 @@ impl DiskFile for SimFile {
         let words = [at, len, sum];
         let reply =
             self.drive.start(self.process, Call::Write, words, &self.path, move |p, r, error| {
-                match no_space.or(error) {
+                match error.or(no_space) {
                     None => {
                         p.finish(op);
                         Ok(())

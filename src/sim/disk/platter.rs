@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use wal::SECTOR_BYTES;
 use wal::disk::DirEntry;
+use wal::{BLOCK_BYTES, SECTOR_BYTES};
 
 use super::power::{Loss, PowerLoss};
 use super::sectors::Sectors;
@@ -51,6 +51,19 @@ pub(super) struct Platter {
 }
 
 impl Platter {
+    /// All of it, as a process that starts now would find it.
+    pub(super) fn copy(&self) -> Self {
+        assert!(self.under_way.is_empty(), "a disk at rest");
+        let inode = |inode: &Inode| Inode { sectors: inode.sectors.clone(), open: Weak::new() };
+        Self {
+            names: self.names.clone(),
+            inodes: self.inodes.iter().map(|(&number, file)| (number, inode(file))).collect(),
+            under_way: BTreeMap::new(),
+            begun: self.begun,
+            applied: self.applied,
+        }
+    }
+
     /// Notes a change under way; returns its number.
     pub(super) fn begin(&mut self, process: ProcessId, change: Change) -> u64 {
         self.begun += 1;
@@ -222,9 +235,15 @@ impl Platter {
     }
 
     pub(super) fn rot(&mut self, path: &str, at: u64, rot: Rot, random: &mut Random) -> bool {
+        let blocks = self.inodes.values().flat_map(|i| i.sectors.bytes().chunks_exact(BLOCK_BYTES));
+        let blocks: Vec<_> = blocks.filter(|block| block.iter().any(|&byte| byte != 0)).collect();
+        let elsewhere = match rot {
+            Rot::Misdirected if !blocks.is_empty() => random.pick(&blocks).to_vec(),
+            _ => Vec::new(),
+        };
         let inode = self.inode(path).and_then(|inode| self.inodes.get_mut(&inode));
         let file = inode.filter(|file| at < file.sectors.bytes().len() as u64);
-        file.map(|file| file.sectors.rot(at, rot, random)).is_some()
+        file.map(|file| file.sectors.rot(at, rot, &elsewhere, random)).is_some()
     }
 
     pub(super) fn inode(&self, path: &str) -> Option<u64> {

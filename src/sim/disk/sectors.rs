@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use wal::SECTOR_BYTES;
+use wal::{BLOCK_BYTES, SECTOR_BYTES};
 
 use super::Rot;
 use super::power::{Choice, Loss};
 use crate::sim::random::Random;
 
+const SECTORS_PER_BLOCK: u64 = (BLOCK_BYTES / SECTOR_BYTES) as u64;
+
 /// One version of a sector: a part of a write.
+#[derive(Clone)]
 struct Version {
     /// Number of the write, in the order of completion.
     write: u64,
@@ -26,6 +29,7 @@ impl Version {
 }
 
 /// A sector whose readable content is not known to be durable.
+#[derive(Clone)]
 struct Unsynced {
     durable: [u8; SECTOR_BYTES],
     /// At least one, oldest first; the last one is what readers see.
@@ -33,14 +37,17 @@ struct Unsynced {
 }
 
 /// The content of one file.
+#[derive(Clone)]
 pub(super) struct Sectors {
     bytes: Vec<u8>,
     unsynced: BTreeMap<u64, Unsynced>,
+    /// What sectors held before they were last synced.
+    former: BTreeMap<u64, [u8; SECTOR_BYTES]>,
 }
 
 impl Sectors {
     pub(super) fn zeros(bytes: u64) -> Self {
-        Self { bytes: vec![0; bytes as usize], unsynced: BTreeMap::new() }
+        Self { bytes: vec![0; bytes as usize], unsynced: BTreeMap::new(), former: BTreeMap::new() }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -72,9 +79,11 @@ impl Sectors {
 
     /// Makes durable the writes up to a number.
     pub(super) fn sync(&mut self, upto: u64) {
-        self.unsynced.retain(|_, sector| {
+        let former = &mut self.former;
+        self.unsynced.retain(|&number, sector| {
             let kept = sector.versions.partition_point(|version| version.write <= upto);
             if let Some(last) = sector.versions[..kept].last() {
+                former.insert(number, sector.durable);
                 sector.durable.copy_from_slice(last.bytes());
             }
             sector.versions.drain(..kept);
@@ -114,17 +123,29 @@ impl Sectors {
         }
     }
 
-    /// Damages the content at one byte, durable and readable alike.
-    pub(super) fn rot(&mut self, at: u64, rot: Rot, random: &mut Random) {
+    /// Damages the content at one byte, durable and readable alike; `elsewhere` is a block of some
+    /// other place, if there is one.
+    pub(super) fn rot(&mut self, at: u64, rot: Rot, elsewhere: &[u8], random: &mut Random) {
         self.sync(u64::MAX);
-        let byte = &mut self.bytes[at as usize];
+        let (sector, block) = (at / SECTOR_BYTES as u64, at / BLOCK_BYTES as u64);
+        let of_block = block * SECTORS_PER_BLOCK..(block + 1) * SECTORS_PER_BLOCK;
         match rot {
-            Rot::Bit => *byte ^= 1 << random.below(8),
-            Rot::Byte => *byte ^= random.within(1..256) as u8,
-            Rot::Sector => {
-                let place = sector_of(&mut self.bytes, at / SECTOR_BYTES as u64);
-                fill_with_noise(place, random);
+            Rot::Bit => self.bytes[at as usize] ^= 1 << random.below(8),
+            Rot::Byte => self.bytes[at as usize] ^= random.within(1..256) as u8,
+            Rot::Sector => fill_with_noise(sector_of(&mut self.bytes, sector), random),
+            Rot::StaleSector => self.go_back(sector),
+            Rot::StaleBlock => of_block.for_each(|sector| self.go_back(sector)),
+            Rot::Misdirected => {
+                let from = block as usize * BLOCK_BYTES;
+                let place = self.bytes.get_mut(from..from + elsewhere.len());
+                place.into_iter().for_each(|place| place.copy_from_slice(elsewhere));
             }
+        }
+    }
+
+    fn go_back(&mut self, sector: u64) {
+        if let Some(former) = self.former.get(&sector) {
+            sector_of(&mut self.bytes, sector).copy_from_slice(former);
         }
     }
 

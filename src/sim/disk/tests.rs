@@ -300,3 +300,58 @@ fn rot_changes_one_bit_byte_or_sector_for_good() {
         assert!(changed.iter().all(|at| (512..1024).contains(at)), "{rot:?} {changed:?}");
     }
 }
+
+#[test]
+fn damage_brings_back_what_was_synced_before_or_what_belongs_elsewhere() {
+    let bench = Bench::new(12);
+    let file = bench.create("f", 2);
+    for byte in 1..=3 {
+        bench.write(&file, 0, byte).expect("no fault");
+        bench.sync(&file).expect("no fault");
+    }
+    bench.write(&file, 1, 9).expect("no fault");
+    bench.sync(&file).expect("no fault");
+    let image = bench.drive.image();
+    let block = |block: usize| {
+        let bytes = bench.drive.files().remove(0).1;
+        bytes[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES].to_vec()
+    };
+    assert!(bench.drive.rot("f", 600, Rot::StaleSector));
+    assert_eq!(block(0)[..SECTOR_BYTES], [3; SECTOR_BYTES]);
+    assert_eq!(block(0)[SECTOR_BYTES..2 * SECTOR_BYTES], [2; SECTOR_BYTES]);
+    assert!(bench.drive.rot("f", 600, Rot::StaleBlock));
+    assert_eq!(block(0), [2; BLOCK_BYTES]);
+    bench.drive.restore(&image);
+    assert_eq!(block(0), [3; BLOCK_BYTES]);
+    while block(0) == [3; BLOCK_BYTES] {
+        assert!(bench.drive.rot("f", 600, Rot::Misdirected));
+    }
+    assert_eq!(block(0), [9; BLOCK_BYTES]);
+    assert!(!bench.drive.rot("f", 2 * BLOCK, Rot::Bit), "behind its end");
+}
+
+#[test]
+fn a_full_disk_has_space_again_when_it_is_time() {
+    let bench = Bench::new(13);
+    let file = bench.create("f", 2);
+    let full_until = Some(bench.executor.now() + Duration::from_secs(5));
+    bench.drive.set_faults(DiskFaults {
+        capacity: Some(2 * BLOCK),
+        writes_left: Some(0),
+        full_until,
+        ..DiskFaults::default()
+    });
+    let disk = bench.disk();
+    let create = move || {
+        let disk = disk.clone();
+        async move { disk.create("g", BLOCK).await.map(drop) }
+    };
+    assert!(bench.block_on(create()).expect_err("it is full").is_no_space());
+    assert!(bench.write(&file, 0, 1).expect_err("it is full").is_no_space());
+    let runtime = bench.executor.runtime(bench.process, crate::engine::mesh::CoreId(0));
+    bench.block_on(async move {
+        wal::runtime::Runtime::sleep(&runtime, Duration::from_secs(5)).await;
+    });
+    bench.block_on(create()).expect("there is space");
+    bench.write(&file, 0, 1).expect("there is space");
+}

@@ -27,6 +27,7 @@ impl Observer {
 }
 
 /// One write to the sector.
+#[derive(Clone)]
 struct Entry {
     op: OpId,
     /// When the first read that returned it was answered.
@@ -58,6 +59,7 @@ struct Candidate {
 }
 
 /// All writes to one sector, in the order they were sent.
+#[derive(Clone)]
 pub(super) struct History {
     entries: Vec<Entry>,
     /// Entries before this are older than the floor.

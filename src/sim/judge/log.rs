@@ -63,6 +63,7 @@ pub enum Command {
 }
 
 /// One command and its fate.
+#[derive(Clone)]
 pub(super) struct Op {
     pub(super) command: Command,
     pub(super) life: u32,
@@ -75,6 +76,7 @@ pub(super) struct Op {
 }
 
 /// One run of the process.
+#[derive(Clone)]
 struct Life {
     began: Moment,
     /// Writes acknowledged before this are covered by a flush.
@@ -92,6 +94,7 @@ impl Life {
 }
 
 /// All commands.
+#[derive(Clone)]
 pub(super) struct Log {
     clock: u64,
     /// The world's time.

@@ -139,3 +139,28 @@ fn objects_can_be_tampered_with() {
     bench.bucket.tamper("x", None);
     assert_eq!(bench.bucket.objects(), []);
 }
+
+#[test]
+fn damage_stays_until_it_is_put_back() {
+    let bench = Bench::new(9);
+    bench.block_on(|store| async move {
+        store.put(&name("a"), vec![1; 1000]).await.expect("no fault");
+        store.put(&name("b"), vec![2; 10]).await.expect("no fault");
+    });
+    let image = bench.bucket.image();
+    let random = &mut Random::stream(1, "rot");
+    let read = || bench.bucket.shelf.objects.borrow()["a"].to_vec();
+    for (rot, changed) in [(ObjectRot::Bit, 1), (ObjectRot::Byte, 1), (ObjectRot::Noise, 512)] {
+        assert!(bench.bucket.rot("a", 100, rot, random));
+        let differs = read().iter().filter(|&&byte| byte != 1).count();
+        assert_eq!(differs, changed, "{rot:?}");
+        bench.bucket.restore(&image);
+        assert_eq!(read(), [1; 1000]);
+    }
+    assert!(bench.bucket.rot("a", 100, ObjectRot::Short, random));
+    assert_eq!(read(), [1; 100]);
+    assert!(!bench.bucket.rot("a", 100, ObjectRot::Bit, random), "behind its end");
+    bench.bucket.restore(&image);
+    assert!(bench.bucket.rot("a", 0, ObjectRot::Swapped, random));
+    assert_eq!(read(), [2; 10]);
+}

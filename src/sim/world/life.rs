@@ -12,11 +12,13 @@ use crate::sim::disk::{Call, DiskFaults};
 use crate::sim::executor::Budget;
 use crate::sim::host::Host;
 use crate::sim::judge::Command;
-use crate::sim::limits::{PHASE_SPAN, PHASE_STEPS, UPLOAD_SPAN};
+use crate::sim::limits::{LOOK_STEPS, PHASE_SPAN, PHASE_STEPS, REST, SPACE_SPAN, UPLOAD_SPAN};
 use crate::sim::random::Random;
+use crate::sim::scenario::FailsAt;
 use crate::sim::store::StoreFaults;
 use crate::sim::subject::Subject;
 use crate::sim::workload::{Shift, read_all};
+use wal::runtime::Runtime;
 
 pub(super) const BUDGET: Budget = Budget { steps: PHASE_STEPS, span: PHASE_SPAN };
 
@@ -39,7 +41,8 @@ impl<S: Subject> World<S> {
         let (tuning, blocks) = (self.scenario.tuning, self.scenario.volume_blocks);
         let host = Host::boot(&self.executor, &self.drive, &self.bucket, cores, tuning, blocks);
         self.executor.note(&[u64::from(cores)], || format!("boot with {cores} cores, {end:?}"));
-        let shift = Shift::new(&self.scenario, &self.judge, &self.executor);
+        let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &self.drive);
+        self.drive.forgive();
         let worked = self.stay(&host, &shift, end)?;
         let taken = S::FENCES && worked && end != End::Verify;
         if taken && self.random.chance(self.scenario.take_over_one_in) {
@@ -48,6 +51,9 @@ impl<S: Subject> World<S> {
             self.crash(&winner);
         } else {
             self.crash(&host);
+        }
+        if S::ENDURES && self.created && self.decay.chance(self.scenario.rot_one_in) {
+            self.probe()?;
         }
         if let Some(replaced) = self.replaced.take_if(|_| self.random.chance(2)) {
             self.come_back(replaced)?;
@@ -90,13 +96,34 @@ impl<S: Subject> World<S> {
             trigger = self.draw_trigger(self.scenario.life_steps);
         }
         self.hire(host, shift, &volumes);
-        self.executor.run(BUDGET, || self.is_time(trigger) || shift.is_over())?;
+        let greedy = RefCell::new(None);
+        self.executor.run(BUDGET, || {
+            if self.executor.steps().is_multiple_of(LOOK_STEPS) {
+                greedy.replace(S::excess(&volumes[0]));
+            }
+            self.is_time(trigger) || shift.is_over() || greedy.borrow().is_some()
+        })?;
+        if let Some(excess) = greedy.take() {
+            return Err(Fault::Greedy(excess));
+        }
         shift.verdict()?;
+        if end == End::Crash && self.decay.chance(self.scenario.rest_one_in) {
+            shift.stop();
+            self.rest(host, trigger)?;
+            shift.verdict()?;
+        }
         self.weigh(host, before)?;
         if end == End::Close {
             self.close(host, shift, &volumes[0])?;
         }
         Ok(true)
+    }
+
+    /// Nothing happens for a while, but for what the subject does by itself.
+    pub(super) fn rest(&self, host: &Host, trigger: Trigger) -> Result<(), Fault> {
+        let runtime = host.cores[0].runtime.clone();
+        let rested = self.phase(host, trigger, async move { runtime.sleep(REST).await });
+        rested.map(drop)
     }
 
     /// The log keeps its cap, whatever the store does.
@@ -110,6 +137,7 @@ impl<S: Subject> World<S> {
     /// All faults stop: what the clients wait for is answered, the volume drains and closes.
     fn close(&mut self, host: &Host, shift: &Shift, volume: &S::Volume) -> Result<(), Fault> {
         self.stop_faults();
+        shift.full_until.set(shift.full_until.get().min(self.executor.now() + SPACE_SPAN));
         shift.stop();
         self.executor.run(BUDGET, || shift.is_over())?;
         shift.verdict()?;
@@ -118,7 +146,7 @@ impl<S: Subject> World<S> {
         let volume = volume.clone();
         let closed = self.phase(host, Trigger::NEVER, async move { S::close(&volume).await })?;
         match closed {
-            // A lie of the store stopped it.
+            // Its disk stopped it.
             Some(Err(_)) if shift.all_may_fail.get() => Ok(()),
             Some(Err(error)) => Err(Fault::Unclosed(error.to_string())),
             Some(Ok(())) => {
@@ -203,6 +231,23 @@ impl<S: Subject> World<S> {
             disk.failing.push((call, random.scaled(1..60) - 1));
             shift.all_may_fail.set(true);
         }
+        let fails_at = scenario.fails_at.filter(|at| self.life == 1 && at.opening == opening);
+        if let Some(FailsAt { call, nth, .. }) = fails_at {
+            disk.failing.push((call, nth));
+            shift.all_may_fail.set(true);
+        }
+        let full = S::ENDURES && self.decay.chance(scenario.full_one_in);
+        if full {
+            let span = Duration::from_micros(self.decay.scaled(1000..30_000_000));
+            let until = self.executor.now() + span;
+            let bytes = self.decay.scaled(4096..4 << 20);
+            match self.decay.chance(2) {
+                true => disk.capacity = Some(self.drive.used() + bytes - 4096),
+                false => disk.writes_left = Some(bytes),
+            }
+            disk.full_until = Some(until);
+            shift.full_until.set(until + SPACE_SPAN);
+        }
         let mut store = scenario.store;
         if !self.created {
             // What a lie at its creation leaves is no volume yet.
@@ -213,16 +258,18 @@ impl<S: Subject> World<S> {
             let span = Duration::from_micros(random.scaled(1000..300_000_000));
             store.outage = Some((from, from + span));
         }
-        self.healthy = !store.slow
+        self.healthy = !full
+            && !store.slow
             && store.error_one_in == 0
             && store.lie_one_in == 0
             && store.outage.is_none()
             && disk.failing.is_empty()
             && disk.stall_one_in == 0;
         self.drive.set_faults(disk);
-        // A lie about a manifest makes a volume believe that it lost its place, and stop.
-        shift.all_may_fail.set(shift.all_may_fail.get() || store.lie_one_in > 0);
-        shift.reads_may_fail.set(store.error_one_in > 0 || store.outage.is_some());
+        let is_bad = store.error_one_in > 0 || store.lie_one_in > 0 || store.outage.is_some();
+        shift.reads_may_fail.set(is_bad);
+        let is_shaken = store.lie_one_in > 0 && !S::ENDURES;
+        shift.all_may_fail.set(shift.all_may_fail.get() || is_shaken);
         self.bucket.set_faults(store);
     }
 

@@ -63,7 +63,7 @@ impl<S: Subject> World<S> {
         if !resumes_late {
             self.executor.pause(None);
         }
-        let shift = Shift::new(&self.scenario, &self.judge, &self.executor);
+        let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &drive);
         assert!(self.look(&winner, &shift, &volumes, Trigger::NEVER)?, "nothing ends this look");
         self.start_faults(&shift, End::Close, false);
         self.healthy = false;
@@ -141,7 +141,7 @@ impl<S: Subject> World<S> {
         // As good as any other host: nothing but the store counts.
         self.judge.borrow_mut().crash(true);
         self.life += 1;
-        let shift = Shift::new(&self.scenario, &self.judge, &self.executor);
+        let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &drive);
         assert!(self.look(&host, &shift, &volumes, Trigger::NEVER)?, "nothing ends it");
         let after = drive.files();
         if ghost.is_kept() && !before.iter().all(|file| after.contains(file)) {

@@ -14,6 +14,12 @@ pub(super) struct Trigger {
 impl Trigger {
     pub(super) const NEVER: Self = Self { step: u64::MAX, call: None };
 
+    /// A crash at the n-th call of a kind from now on, counted from 1.
+    pub(super) fn at_call(drive: &Drive, call: Option<(Call, u64)>) -> Self {
+        let call = call.map(|(call, nth)| (call, drive.calls(call) + nth));
+        Self { step: u64::MAX, call }
+    }
+
     /// A crash in the last three quarters of the next `steps`.
     pub(super) fn draw_late(executor: &Executor, steps: u64, r: &mut Random) -> Self {
         Self { step: executor.steps() + r.within(steps / 4..steps.max(1)), call: None }

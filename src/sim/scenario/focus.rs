@@ -1,0 +1,75 @@
+//! Worlds drawn for one kind of trouble, which in others is rare.
+
+use std::time::Duration;
+
+use super::{Scenario, draw_stripes};
+use crate::sim::limits::MAX_REQUEST_SECTORS;
+use crate::sim::random::Random;
+
+impl Scenario {
+    /// The same world, but for what is stored, which rots after each of its lives.
+    #[must_use]
+    pub fn rotting(mut self) -> Self {
+        (self.rot_one_in, self.rest_one_in) = (1, 2);
+        self.tuning.cache_blocks = self.tuning.cache_blocks.min(8);
+        self
+    }
+
+    /// The same world, but for its store, which fails and lies often.
+    #[must_use]
+    pub fn lying(mut self) -> Self {
+        (self.store.error_one_in, self.store.lie_one_in) = (6, 6);
+        self
+    }
+
+    /// The same world, but for its disk, which is full for a while in each of its lives.
+    #[must_use]
+    pub fn full(mut self) -> Self {
+        self.full_one_in = 1;
+        self.tuning.segment_blocks = self.tuning.segment_blocks.min(64);
+        self
+    }
+
+    /// The same world, but for a disk that often stalls while more is written than it takes.
+    #[must_use]
+    pub fn stalling(mut self) -> Self {
+        self.stall_one_in = 4;
+        (self.tuning.segment_blocks, self.tuning.wal_segments) = (255, 12);
+        self.request_sectors = MAX_REQUEST_SECTORS;
+        (self.mix.flush, self.mix.fua, self.mix.cut) = (0, 0, 0);
+        (self.life_steps, self.long_lives) = (8000, true);
+        (self.clients, self.think) = (8, Duration::ZERO);
+        self
+    }
+
+    /// The same world, but for hosts that take its volume from each other, with much flushed that
+    /// is not published.
+    #[must_use]
+    pub fn contested(mut self) -> Self {
+        self.take_over_one_in = 2;
+        self.disk_loss_one_in = 0;
+        (self.store.lie_one_in, self.disk_error_one_in, self.rot_one_in) = (0, 0, 0);
+        self.mix.fua += 10;
+        self.mix.cut = 0;
+        self.tuning.cut_every = Duration::from_secs(2);
+        self.life_steps = self.life_steps.min(1500);
+        self
+    }
+
+    /// The same world, but for its disk, which is lost after many cuts in the midst of writes that
+    /// nothing holds up.
+    #[must_use]
+    pub fn losing(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "losing");
+        self.disk_loss_one_in = 2;
+        self.take_over_one_in = 0;
+        (self.store.fast, self.store.slow, self.near) = (true, false, true);
+        (self.life_steps, self.long_lives) = (random.scaled(500..4000), true);
+        self.tuning.ring_delay *= 20;
+        self.windows = draw_stripes(self.volume_blocks, random);
+        self.most_cores = 4;
+        (self.mix.flush, self.mix.fua, self.mix.cut) = (0, 0, 0);
+        self.tuning.cut_blocks = random.scaled(8..64);
+        self
+    }
+}
