@@ -11,7 +11,9 @@ use wal::runtime::Runtime;
 
 use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
+use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
+use super::patience::in_time;
 use super::report::Report;
 use super::{kept, volumes};
 use crate::config::limits::MAX_WAIT;
@@ -57,7 +59,7 @@ impl Admin {
                 listen: self.listen.iter().map(Listen::to_string).collect(),
             })),
             Op::Status { volume } => {
-                let (name, id) = self.find(&volume).await?;
+                let (name, id) = self.find_soon(&volume).await?;
                 let status = self.report().status(&name, id, true).await?;
                 Ok(Answer::Status(Box::new(status)))
             }
@@ -163,11 +165,31 @@ impl Admin {
         Ok(Answer::Dropped { files, bytes })
     }
 
+    /// As [`Self::find`], but an open volume is found though the store does not answer.
+    async fn find_soon(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
+        if let Some(found) = in_time(LOOK_TIMEOUT, self.find(text)).await
+            && !matches!(&found, Err(refusal) if refusal.kind == ErrorKind::Io)
+        {
+            return found;
+        }
+        let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+        match self.local.clients.named(&name) {
+            Some(id) => Ok((name, id)),
+            None => {
+                let text = format!("the store does not answer, and no client has opened {name}");
+                Err(refusal(ErrorKind::Retry, &text))
+            }
+        }
+    }
+
     async fn find(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
         let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
         let found = catalog::find(&self.local.core.store, &name).await;
         match found.map_err(|error| refusal(ErrorKind::Io, &error))? {
-            Some(id) => Ok((name, id)),
+            Some(id) => {
+                self.local.clients.note_name(&name, id);
+                Ok((name, id))
+            }
             None => {
                 let text =
                     format!("no volume is named {name}: `krait volume list` shows those that are");

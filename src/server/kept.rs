@@ -41,8 +41,11 @@ pub fn find(directory: &Path, manifest: &Manifest, host: Option<[u8; 16]>) -> io
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_live = live.as_ref().is_some_and(|prefix| name.starts_with(prefix.as_str()));
-        if name.ends_with(FILE_SUFFIX) && !is_live {
-            kept.bytes += entry.metadata()?.len();
+        if name.ends_with(FILE_SUFFIX)
+            && !is_live
+            && let Some(bytes) = length(&entry)?
+        {
+            kept.bytes += bytes;
             kept.files.push(entry.path());
         }
     }
@@ -63,10 +66,18 @@ pub fn bytes(directory: &Path) -> io::Result<u64> {
     for entry in entries {
         let entry = entry?;
         if entry.file_name().to_string_lossy().ends_with(FILE_SUFFIX) {
-            bytes += entry.metadata()?.len();
+            bytes += length(&entry)?.unwrap_or_default();
         }
     }
     Ok(bytes)
+}
+
+/// Bytes of a file, unless it is gone since it was listed.
+fn length(entry: &fs::DirEntry) -> io::Result<Option<u64>> {
+    match entry.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(|stat| Some(stat.len())),
+    }
 }
 
 /// What is said where there is nothing to remove.

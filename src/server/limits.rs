@@ -158,5 +158,5 @@ pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// See [`STORE_RETRY_FIRST`].
 pub const STORE_RETRY_LONGEST: Duration = Duration::from_secs(15);
 
-/// Longest time that a status waits for the store.
-pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time that a status waits for each of the three things that it asks of the store.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

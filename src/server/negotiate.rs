@@ -156,6 +156,7 @@ async fn find(
             Ok((local.export(&name, size), None))
         }
         Purpose::Open => {
+            local.clients.note_name(&name, id);
             let entered = local.clients.enter(id).ok_or(Refusal::UnknownExport)?;
             let opened = local.core.attach(id).await;
             let volume = opened.map_err(|error| match error {

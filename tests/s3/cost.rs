@@ -83,7 +83,7 @@ fn an_idle_volume_asks_nothing_and_one_of_few_writes_puts_twice_per_rpo() {
     let bucket = bucket();
     let host = Host::new(&bucket);
     host.run("volume create vm --size 1G");
-    let mut server = host.place.serve("--cores=2 --memory=256M --wal-cap=64M --rpo-seconds=2");
+    let mut server = host.place.serve("--cores=2 --memory=256M --rpo-seconds=2");
     let mut client = connect(&mut server, 1).remove(0);
     let write = |client: &mut Client, n: u64| {
         let request = Request::Write(ByteRange::new(n * 97 % 1000 * BLOCK, BLOCK));

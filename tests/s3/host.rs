@@ -1,5 +1,7 @@
 //! Hosts with data directories of their own, and one bucket.
 
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,15 +107,29 @@ pub fn read_back(work: &Work, client: &mut Client) {
     }
 }
 
-/// Has clients work until `during` ends; it has to end them.
+/// Ends connections when it is dropped, also by a test that fails.
+struct HangUp(Vec<UnixStream>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        // Fails for those that are gone already.
+        self.0.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+    }
+}
+
+/// Has clients work while something else happens.
 pub fn load<T>(work: &Work, clients: Vec<Client>, seed: u64, during: impl FnOnce() -> T) -> T {
+    let streams = clients.iter().map(|client| client.stream.try_clone().expect("a socket"));
+    let hang_up = HangUp(streams.collect());
     thread::scope(|scope| {
         let labour = |(n, mut client): (u64, Client)| {
             let mut random = Random::stream(seed + n, "client");
             scope.spawn(move || work.labour(&mut client, &mut random))
         };
         let workers: Vec<_> = (0..).zip(clients).map(labour).collect();
+        let hang_up = hang_up;
         let result = during();
+        drop(hang_up);
         for worker in workers {
             let error = worker.join().expect("no client panics");
             assert!(error.kind() != std::io::ErrorKind::InvalidData, "{error}");
