@@ -16,6 +16,9 @@ const CLIENTS: usize = 4;
 /// Longest time of work before a loss.
 const WORK: Duration = Duration::from_millis(3000);
 
+/// One life in so many rests before its end, so that only age can have uploaded the last writes.
+const REST: u64 = 4;
+
 pub fn work() -> Work {
     let mib = MIB / 512;
     let size = 1024 * mib;
@@ -51,10 +54,17 @@ fn a_volume_whose_disk_was_lost_opens_elsewhere_at_a_prefix_no_older_than_promis
             break;
         }
         let span = Duration::from_millis(random.within(100..WORK.as_millis() as u64));
-        load(&work, clients, random.bits(), || {
-            thread::sleep(span);
+        if life % REST == 1 {
+            // All that was answered is old enough to be elsewhere.
+            load(&work, clients, random.bits(), || thread::sleep(span));
+            thread::sleep(RPO + UPLOAD);
             server.kill();
-        });
+        } else {
+            load(&work, clients, random.bits(), || {
+                thread::sleep(span);
+                server.kill();
+            });
+        }
         let mut judge = work.judge();
         judge.publish_by_age(RPO + UPLOAD);
         judge.crash(true);
