@@ -45,6 +45,27 @@ pub enum Op {
         /// How long to try.
         seconds: u64,
     },
+    /// Open this volume for this host. Answered with [`Answer::Attached`]; refused as
+    /// [`ErrorKind::Fenced`] if another host has it and `force` is not set.
+    Attach {
+        /// Name of the volume.
+        volume: String,
+        /// Whether to take it from the host that has it.
+        force: bool,
+    },
+    /// Upload all of this volume, close it and let any host open it; refused as
+    /// [`ErrorKind::Busy`] while clients are connected to it. Answered with [`Answer::Detached`].
+    Detach {
+        /// Name of the volume.
+        volume: String,
+        /// How long to try.
+        seconds: u64,
+    },
+    /// Remove what is kept aside of this volume's log. Answered with [`Answer::Dropped`].
+    DropLog {
+        /// Name of the volume.
+        volume: String,
+    },
     /// Delete this volume; refused as [`ErrorKind::Busy`] while clients are connected to it.
     /// Answered with [`Answer::Deleted`].
     Delete {
@@ -58,9 +79,11 @@ impl Op {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self {
-            Self::Ping | Self::Status { .. } | Self::Volumes => limits::SHORT_OP_TIMEOUT,
-            Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
-            Self::Drain { seconds, .. } => {
+            Self::Ping | Self::Status { .. } | Self::Volumes | Self::DropLog { .. } => {
+                limits::SHORT_OP_TIMEOUT
+            }
+            Self::Attach { .. } | Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
+            Self::Drain { seconds, .. } | Self::Detach { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }
         }
@@ -68,13 +91,13 @@ impl Op {
 }
 
 /// What the serving process says when it did what was asked.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     /// To [`Op::Ping`].
     Server(ServerInfo),
     /// To [`Op::Status`].
-    Status(VolumeStatus),
+    Status(Box<VolumeStatus>),
     /// To [`Op::Volumes`].
     Volumes {
         /// The open ones, sorted by name.
@@ -82,6 +105,20 @@ pub enum Answer {
     },
     /// To [`Op::Drain`].
     Drained,
+    /// To [`Op::Attach`].
+    Attached {
+        /// Number of the opening that serves it.
+        incarnation: u64,
+    },
+    /// To [`Op::Detach`].
+    Detached,
+    /// To [`Op::DropLog`].
+    Dropped {
+        /// Files that were removed.
+        files: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// To [`Op::Delete`].
     Deleted,
 }
@@ -97,7 +134,7 @@ pub struct Refusal {
 }
 
 /// A line from the serving process.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Response {
     Ok(Answer),
@@ -120,7 +157,7 @@ pub struct ServerInfo {
 }
 
 /// What a volume is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VolumeState {
     /// Open for reading and writing.
@@ -130,11 +167,14 @@ pub enum VolumeState {
     /// Open; everything is answered with an error, as a disk failed under it.
     Failed,
     /// Not open in any process that was asked.
+    #[default]
     NotServed,
+    /// Another host has it.
+    Elsewhere,
 }
 
 /// How a volume is, in bytes of each state that data goes through. `None` is unknown.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct VolumeStatus {
     /// Its name.
     pub volume: String,
@@ -165,6 +205,71 @@ pub struct VolumeStatus {
     pub wal_bytes: u64,
     /// Why it is fenced or failed.
     pub failure: Option<String>,
+    /// The host that has it, as hexadecimal digits; `None` if no host has it.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// First opening of that host without another one's in between.
+    #[serde(default)]
+    pub host_since_incarnation: u64,
+    /// Whether that is the host that was asked.
+    #[serde(default)]
+    pub is_own: bool,
+    /// Bytes that this host had logged when another one took the volume over: never replayed.
+    #[serde(default)]
+    pub kept_aside_bytes: u64,
+    /// Where they are.
+    #[serde(default)]
+    pub kept_aside_in: Option<String>,
+    /// Age of the oldest write that the store lacks, in milliseconds; `None` if it lacks none.
+    #[serde(default)]
+    pub unpublished_age_ms: Option<u64>,
+    /// Time since all was in the store that had been written by then, in milliseconds; `None` if
+    /// it never was since the volume was opened.
+    #[serde(default)]
+    pub published_age_ms: Option<u64>,
+    /// Written by clients since the volume was opened, in whole blocks.
+    #[serde(default)]
+    pub written_bytes: u64,
+    /// What the server has asked of the store for this volume since it started.
+    #[serde(default)]
+    pub traffic: Option<TrafficStatus>,
+    /// How the store is.
+    #[serde(default)]
+    pub store: Option<StoreStatus>,
+}
+
+/// What was asked of a store for one volume, repeated requests counted once.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// All requests.
+    pub requests: u64,
+    /// Those that write objects.
+    pub puts: u64,
+    /// Bytes of the objects.
+    pub put_bytes: u64,
+    /// Puts for each MiB that clients wrote, once they wrote one.
+    pub puts_per_mib: Option<f64>,
+}
+
+/// How a bucket is, for all volumes together.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// How long it has not answered, in milliseconds; `None` while it does.
+    pub failing_ms: Option<u64>,
+    /// What went wrong the last time.
+    pub last_error: Option<String>,
+    /// How long ago that was, in milliseconds.
+    pub last_error_age_ms: Option<u64>,
+    /// Requests that were sent, repeated ones included.
+    pub requests: u64,
+    /// Those that were repeated.
+    pub retries: u64,
+    /// Requests that were given up.
+    pub errors: u64,
+    /// Answers that asked for fewer requests.
+    pub slowdowns: u64,
+    /// Requests that may be under way at a time now.
+    pub concurrency: u64,
 }
 
 /// A request on its way to core 0.

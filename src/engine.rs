@@ -1,6 +1,7 @@
 //! The block engine: volumes cut into shards, one shard per core, generic over the seams to disk,
 //! object store, runtime and mesh so that the simulation runs the very code of the product.
 
+mod abreast;
 pub mod append;
 pub mod cache;
 pub mod coordinator;

@@ -17,6 +17,7 @@
 
 mod accept;
 mod admin;
+mod attach;
 mod budget;
 mod clients;
 mod connection;
@@ -27,8 +28,9 @@ mod end;
 mod env;
 mod errno;
 mod error;
-mod host_id;
+pub mod host_id;
 mod input;
+pub mod kept;
 mod lead;
 pub mod limits;
 mod line;
@@ -42,8 +44,11 @@ mod perform;
 mod ready;
 mod receive;
 mod recover;
+mod report;
 mod spin;
 mod store;
+mod store_wait;
+mod traffic;
 mod turn;
 mod volumes;
 
@@ -60,11 +65,14 @@ use crate::engine::limits::RING_MESSAGES;
 use crate::runtime::cores::abort_on_panic;
 use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
 
+pub use attach::AttachError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
 pub use store::{Access, AnyStore, OpenError};
+pub use traffic::VolumeTraffic;
 
+use attach::Attach;
 use clients::Clients;
 use drain::Drain;
 use lead::Lead;
@@ -84,7 +92,11 @@ pub fn run(
         log::warn!("only {files} files may be open (`ulimit -n`): that is enough for few volumes");
     }
     let stop = StopSignals::catch().map_err(ServeError::Signals)?;
-    start(settings, |cores, workers| {
+    let workers = Workers::start(limits::STORE_THREADS).map_err(ServeError::Workers)?;
+    let Some(store) = store_wait::open(settings, &workers, &requests, &stop)? else {
+        return Ok(());
+    };
+    start(settings, (store, workers), |cores, workers| {
         Ok(Role::Serve(Box::new(Lead {
             settings: settings.clone(),
             create: create.to_vec(),
@@ -110,20 +122,55 @@ pub fn drain(
 ) -> Result<(), ServeError> {
     // One core can do it, whatever number made the log, and needs the least.
     let settings = Settings { cores: 1, ..settings.clone() };
-    start(&settings, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
+    let store = open_store(&settings)?;
+    start(&settings, store, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
+}
+
+/// Opens a volume for this host and leaves it to the next server on the data directory; with
+/// `force` it is taken from whatever host has it. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// The volume cannot be opened.
+pub fn attach(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    force: bool,
+) -> Result<(), ServeError> {
+    let settings = Settings { cores: 1, ..settings.clone() };
+    let store = open_store(&settings)?;
+    start(&settings, store, |cores, _| Ok(Role::Attach(Attach { name, id, force, cores })))
+}
+
+/// Uploads all of a volume and gives it back. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`DrainError`] when the time is over, or the volume cannot be opened.
+pub fn detach(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    timeout: Duration,
+) -> Result<(), ServeError> {
+    let settings = Settings { cores: 1, ..settings.clone() };
+    let store = open_store(&settings)?;
+    let tell = Box::new(|_| ());
+    start(&settings, store, |cores, _| Ok(Role::Detach(Drain { name, id, timeout, tell, cores })))
+}
+
+fn open_store(settings: &Settings) -> Result<(AnyStore, Workers), ServeError> {
+    let workers = Workers::start(limits::STORE_THREADS).map_err(ServeError::Workers)?;
+    Ok((AnyStore::open(settings, Access::Write, workers.clone())?, workers))
 }
 
 /// Starts the cores and waits for their end; core 0 does what `role` says.
 fn start(
     settings: &Settings,
+    (store, workers): (AnyStore, Workers),
     role: impl FnOnce(Vec<Sender<Order>>, Workers) -> Result<Role, ServeError>,
 ) -> Result<(), ServeError> {
     abort_on_panic();
     let plan = CorePlan::new(&options(settings))?;
     let cores = plan.cores();
-    // All other threads start before the executors, whose pin they would inherit.
-    let workers = Workers::start(limits::STORE_THREADS).map_err(ServeError::Workers)?;
-    let store = AnyStore::open(settings, Access::Write, workers.clone())?;
+    // All other threads were started before the executors, whose pin they would inherit.
     let shared = Shared {
         store,
         tuning: memory::tuning(settings, cores),

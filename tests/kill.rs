@@ -91,7 +91,7 @@ impl Run {
         let mib = 2048;
         let size = 1024 * mib - 3;
         let windows = vec![0..4 * mib, 508 * mib..516 * mib, size - 4 * mib..size];
-        let place = Place::new();
+        let place = Place::new(Vec::new());
         let made = place.run(&format!("volume create vm --size {}", size * 512));
         assert!(made.status.success(), "{made:?}");
         Self {

@@ -3,6 +3,7 @@
 mod compare;
 mod fill;
 mod run;
+mod s3;
 
 use std::path::{Path, PathBuf};
 use std::{env, io};
@@ -38,6 +39,8 @@ enum Task {
     Fill(fill::FillArgs),
     /// Run workloads against a server that stores nothing: the client's own limit.
     Ceiling(run::Ceiling),
+    /// Compare Krait's uploads and cold reads with raw requests to the same S3 server.
+    S3(s3::S3),
     /// List the built-in workloads.
     List,
 }
@@ -97,6 +100,9 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// The bucket failed.
+    #[error(transparent)]
+    Bucket(#[from] perf::bucket::BucketError),
     /// No server to fill.
     #[error("name the server: --uri with --pid, --krait or --krait-cmd")]
     NoServer,
@@ -120,6 +126,7 @@ impl Cli {
             Task::Compare(compare) => compare.execute(),
             Task::Fill(fill) => fill.execute(),
             Task::Ceiling(ceiling) => ceiling.execute(),
+            Task::S3(s3) => s3.execute(),
             Task::List => {
                 for name in compared().chain(["oltp"]) {
                     println!("{name:<20} {}", Scenario::load(name)?.description);

@@ -6,6 +6,7 @@
 )]
 
 pub mod bare;
+pub mod bucket;
 pub mod clock;
 pub mod codec;
 pub mod compare;

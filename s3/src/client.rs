@@ -13,6 +13,7 @@ use crate::config::{BucketName, S3Config, S3ConfigError, Timeouts, is_region};
 use crate::credentials::{CredentialsError, Keys, Provider, profile_region};
 use crate::endpoint::{Endpoint, url};
 use crate::gate::Gate;
+use crate::health::{Health, S3Health};
 use crate::limits::{MAX_ATTEMPTS, MIN_BYTES_PER_SECOND};
 use crate::metrics::{Counts, S3Metrics};
 use crate::request::{Reply, Request};
@@ -36,6 +37,7 @@ pub(crate) struct Client {
     gate: Gate,
     timeouts: Timeouts,
     counts: Counts,
+    health: Health,
 }
 
 /// An answer, and what went before it.
@@ -74,6 +76,7 @@ impl Client {
             gate: Gate::new(config.connections),
             timeouts: config.timeouts,
             counts: Counts::default(),
+            health: Health::default(),
         })
     }
 
@@ -89,6 +92,10 @@ impl Client {
 
     pub(crate) fn metrics(&self) -> S3Metrics {
         self.counts.read(self.gate.limit())
+    }
+
+    pub(crate) fn health(&self) -> S3Health {
+        self.health.read()
     }
 
     /// Sends a request until it is answered, refused for good, or out of time.
@@ -119,6 +126,7 @@ impl Client {
             let (cause, again) = match verdict {
                 Verdict::Done(reply) => {
                     self.gate.succeeded();
+                    self.health.succeeded();
                     return Ok(Done { reply, doubtful: progress.doubtful });
                 }
                 Verdict::Overloaded(cause) => {
@@ -138,6 +146,7 @@ impl Client {
                 Verdict::Refused(cause) => (cause, None),
             };
             counts.failures.add(1);
+            self.health.failed(&cause, now());
             let in_time = again.filter(|pause| Instant::now() + *pause < deadline);
             let Some(pause) = in_time.filter(|_| progress.attempts < MAX_ATTEMPTS) else {
                 counts.errors.add(1);

@@ -7,6 +7,7 @@
 pub mod config;
 pub mod endpoint;
 pub mod environment;
+pub mod health;
 pub mod limits;
 pub mod metrics;
 pub mod proof;
@@ -36,6 +37,7 @@ pub use config::{BucketName, S3Config, S3ConfigError, Timeouts};
 pub use credentials::CredentialsError;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub use health::S3Health;
 pub use metrics::{Op, OpMetrics, S3Metrics};
 pub use proof::{ProofError, StoreIdentity};
 pub use secret::Secret;

@@ -11,6 +11,7 @@ use reqwest::Method;
 
 use crate::client::Client;
 use crate::config::{S3Config, S3ConfigError};
+use crate::health::S3Health;
 use crate::metrics::{Op, S3Metrics};
 use crate::objects::Read;
 use crate::proof::StoreIdentity;
@@ -65,6 +66,12 @@ impl S3Store {
     #[must_use]
     pub fn metrics(&self) -> S3Metrics {
         self.shared.client.metrics()
+    }
+
+    /// Whether the store answers.
+    #[must_use]
+    pub fn health(&self) -> S3Health {
+        self.shared.client.health()
     }
 
     /// Who the store says it is.

@@ -90,7 +90,8 @@ pub(super) struct ServingOptions {
     #[arg(long, value_name = "SECONDS")]
     rpo_seconds: Option<String>,
 
-    /// Amount of data outside of the object store that starts an upload [default: 64M] [env:
+    /// Amount of data outside of the object store that starts an upload [default: 64M for a bucket,
+    /// else half of the log or a quarter of the memory] [env:
     /// KRAIT_RPO_BYTES]
     #[arg(long, value_name = "SIZE")]
     rpo_bytes: Option<String>,
@@ -117,7 +118,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME=SIZE")]
         create: Vec<NewVolume>,
     },
-    /// Create, list, look at, check and delete volumes
+    /// Create, list, look at, move, check and delete volumes
     Volume {
         #[command(subcommand)]
         command: VolumeCommand,
@@ -200,6 +201,39 @@ pub(super) enum VolumeCommand {
         /// How long to wait: a number with s, m or h, 1s to 1h
         #[arg(long, value_name = "TIME", default_value = "60s")]
         timeout: Wait,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Open a volume for this host, also one that another host lost or gave back
+    #[command(after_long_help = help::ATTACH)]
+    Attach {
+        /// Its name
+        name: VolumeName,
+        /// Take it from the host that has it: what that host has not uploaded is lost
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Upload all of a volume and let any host open it; refused while clients are connected to it
+    #[command(after_long_help = help::DETACH)]
+    Detach {
+        /// Its name
+        name: VolumeName,
+        /// How long to wait: a number with s, m or h, 1s to 1h
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        timeout: Wait,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Remove what is kept aside of a volume's log since another host took the volume over
+    #[command(after_long_help = help::DROP_LOG)]
+    DropLog {
+        /// Its name
+        name: VolumeName,
+        /// Nobody needs it any more
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         json: JsonOption,
     },

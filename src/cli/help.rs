@@ -30,7 +30,9 @@ Reads the store, not the log: `krait volume status` tells what is on its way.";
 pub(super) const STATUS: &str = "\
 Asks the server of the data directory if one runs, else looks at log and store. Data go from `dirty`
 (acknowledged, in memory) through `logged` (on the local disk) and `syncing` (being uploaded) to
-`remote` (in the object store). `unknown`: the number would take reading the whole log or store.";
+`remote` (in the object store). `unknown`: the number would take reading the whole log, or the store
+does not answer. A bucket that fails says since when, and why. `kept aside` is what this host had
+logged of a volume that another host took over.";
 
 pub(super) const DRAIN: &str = "\
 Examples:
@@ -39,6 +41,31 @@ Examples:
 With a server, clients may go on: what they write later is not waited for. Without one, the volume is
 opened, drained and closed here. Exit code 9: the time is over. Nothing is lost then, and a server
 goes on uploading.";
+
+pub(super) const ATTACH: &str = "\
+Examples:
+  krait volume attach vm1
+      Open it here, after another host detached it or ended its server
+  krait volume attach vm1 --force
+      The other host is dead, or is to lose it
+
+A volume has one host at a time. A server opens a volume by itself for its first client, if no host
+has it: `attach` does so without one. Without a server it is opened for the next one. What the host
+that loses it had not uploaded stays in that host's log and is never replayed; `krait volume status`
+there says so. Exit code 10: another host has it.";
+
+pub(super) const DETACH: &str = "\
+Examples:
+  krait volume detach vm1 && ssh other-host krait volume attach vm1
+
+The next client that connects here opens it here again, unless another host has it by then. Exit code
+5: clients are connected to it; 9: the time is over, and the volume stays with this host.";
+
+pub(super) const DROP_LOG: &str = "\
+Examples:
+  krait volume drop-log vm1 --yes
+
+Never touches a log that an opening replays. Exit code 3: nothing is kept aside.";
 
 pub(super) const CHECK: &str = "\
 Reads every object of the volume, and its log unless a server works on it. Changes nothing. Exit code

@@ -1,11 +1,13 @@
 //! `krait volume`: the commands that work on the store, with or without a server beside them.
 
+mod attach;
 mod check;
 mod delete;
 mod drain;
 pub mod error;
 mod info;
 mod log;
+mod status;
 mod store;
 
 use std::path::Path;
@@ -34,10 +36,19 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
         VolumeCommand::Create { name, size, json } => create(settings, name, *size, json.json),
         VolumeCommand::List { json } => list(settings, json.json),
         VolumeCommand::Info { name, json } => info::info(settings, name, json.json),
-        VolumeCommand::Status { name, json } => info::status(settings, name, json.json),
+        VolumeCommand::Status { name, json } => status::status(settings, name, json.json),
         VolumeCommand::Check { name, json } => check::check(settings, name, json.json),
         VolumeCommand::Drain { name, timeout, json } => {
             drain::drain(settings, name, *timeout, json.json)
+        }
+        VolumeCommand::Attach { name, force, json } => {
+            attach::attach(settings, name, *force, json.json)
+        }
+        VolumeCommand::Detach { name, timeout, json } => {
+            attach::detach(settings, name, *timeout, json.json)
+        }
+        VolumeCommand::DropLog { name, yes, json } => {
+            attach::drop_log(settings, name, *yes, json.json)
         }
         VolumeCommand::Delete { name, yes, json } => {
             delete::delete(settings, name, *yes, json.json)

@@ -57,6 +57,10 @@ pub const DEFAULT_RPO_SECONDS: u64 = 10;
 /// Fewest dirty bytes that start an upload: one chunk.
 pub const MIN_RPO_BYTES: ByteSize = ByteSize::mib(4);
 
+/// Dirty bytes that start an upload to a bucket unless told otherwise: what is promised of the loss
+/// of the local disk.
+pub const DEFAULT_BUCKET_RPO_BYTES: ByteSize = ByteSize::mib(64);
+
 /// Most listening addresses.
 pub const MAX_LISTENERS: usize = 64;
 

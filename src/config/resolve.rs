@@ -33,7 +33,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let wal_segment = resolver.wal_segment(cores)?;
     let wal_cap = resolver.wal_cap(machine, &data_dir, cores, wal_segment)?;
     let age = resolver.rpo_age()?;
-    let bytes = resolver.rpo_bytes(wal_cap, memory)?;
+    let bytes = resolver.rpo_bytes(&store, wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
     let s3 = resolver.s3()?;
     let settings = Settings {
@@ -264,11 +264,26 @@ impl Resolver<'_> {
     /// Every store of this version is on this host: uploading sooner guards against nothing, and
     /// what is overwritten meanwhile is never uploaded. So a large part of the log may wait, as far
     /// as its map fits into memory.
-    fn rpo_bytes(&mut self, wal_cap: ByteSize, memory: ByteSize) -> Result<ByteSize, ConfigError> {
+    /// What a lost disk may take with it from a bucket is promised; a store on this very machine is
+    /// better served by few large uploads.
+    fn rpo_bytes(
+        &mut self,
+        store: &StoreUrl,
+        wal_cap: ByteSize,
+        memory: ByteSize,
+    ) -> Result<ByteSize, ConfigError> {
         let half = ByteSize(wal_cap.0 / 2).max(limits::MIN_RPO_BYTES);
-        let reason = Source::Default("half of the log or a quarter of the memory, the lesser");
-        let default = half.min(ByteSize(memory.0 / 4).max(limits::MIN_RPO_BYTES));
-        let found = self.parsed(Key::RpoBytes, || (default, reason))?;
+        let least = half.min(ByteSize(memory.0 / 4).max(limits::MIN_RPO_BYTES));
+        let (default, reason) = match store {
+            StoreUrl::S3 { .. } => (
+                least.min(limits::DEFAULT_BUCKET_RPO_BYTES),
+                "most that the loss of the local disk takes; less if the log or the memory is small",
+            ),
+            StoreUrl::File(_) | StoreUrl::Memory => {
+                (least, "half of the log or a quarter of the memory, the lesser")
+            }
+        };
+        let found = self.parsed(Key::RpoBytes, || (default, Source::Default(reason)))?;
         let why = "half of wal.cap at most, so that uploads start before writes are slowed";
         self.sized(Key::RpoBytes, found, (limits::MIN_RPO_BYTES, half), why)
     }

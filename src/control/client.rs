@@ -89,7 +89,7 @@ impl ControlClient {
     /// As [`Self::ask`].
     pub fn status(&mut self, volume: String) -> Result<VolumeStatus, ControlError> {
         match self.ask(&Op::Status { volume })? {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }
@@ -113,6 +113,40 @@ impl ControlClient {
         let seconds = timeout.duration().as_secs();
         match self.ask(&Op::Drain { volume, seconds })? {
             Answer::Drained => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a volume opened for the host of the server; returns its incarnation.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Fenced`] if another host has it.
+    pub fn attach(&mut self, volume: String, force: bool) -> Result<u64, ControlError> {
+        match self.ask(&Op::Attach { volume, force })? {
+            Answer::Attached { incarnation } => Ok(incarnation),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a volume closed and given back.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while clients are connected to it.
+    pub fn detach(&mut self, volume: String, timeout: Wait) -> Result<(), ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::Detach { volume, seconds })? {
+            Answer::Detached => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has the log of a volume removed that is kept aside; returns files and bytes.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn drop_log(&mut self, volume: String) -> Result<(usize, u64), ControlError> {
+        match self.ask(&Op::DropLog { volume })? {
+            Answer::Dropped { files, bytes } => Ok((files, bytes)),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

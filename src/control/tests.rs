@@ -70,7 +70,9 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             Op::Delete { .. } => reply.send(Ok(Answer::Deleted)),
             Op::Volumes => reply.send(Ok(Answer::Volumes { volumes: Vec::new() })),
             Op::Ping | Op::Status { .. } => reply.send(Ok(Answer::Drained)),
-            Op::Drain { .. } => drop(reply),
+            Op::Drain { .. } | Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } => {
+                drop(reply);
+            }
         }
     }
 }

@@ -43,6 +43,12 @@ pub struct Coordinator<E: Env> {
     leftovers: RefCell<Vec<String>>,
     /// When the oldest write since the last cut was noted.
     dirty_since: Cell<Option<Duration>>,
+    /// When the oldest write of the cut that is being made was noted.
+    cutting_since: Cell<Option<Duration>>,
+    /// When the last cut was published.
+    published_at: Cell<Option<Duration>>,
+    /// Bytes that earlier cuts counted.
+    written: Cell<u64>,
     urgent: Cell<bool>,
     /// Drains asked for, and those answered.
     asked: Cell<u64>,
@@ -81,6 +87,9 @@ impl<E: Env> Coordinator<E> {
             newest: RefCell::new(newest),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
+            cutting_since: Cell::new(None),
+            published_at: Cell::new(None),
+            written: Cell::new(0),
             urgent: Cell::new(false),
             asked: Cell::new(0),
             drained: Cell::new(0),
@@ -189,8 +198,9 @@ impl<E: Env> Coordinator<E> {
     /// Makes one cut. If it fails it may be tried again: the shards keep what they froze.
     async fn cut(&self) -> Result<(), VolumeError> {
         self.urgent.set(false);
-        self.dirty_since.set(None);
-        self.shared.reset_dirty();
+        let since = self.dirty_since.take();
+        self.cutting_since.set(self.cutting_since.get().or(since));
+        self.written.set(self.written.get() + self.shared.reset_dirty());
         let epoch = self.unfinished.get().unwrap_or_else(|| self.shared.end_epoch());
         self.unfinished.set(Some(epoch));
         let mut positions = Vec::new();
@@ -208,6 +218,8 @@ impl<E: Env> Coordinator<E> {
             self.publish_cut(epoch, positions, &chunks).await?;
         }
         self.unfinished.set(None);
+        self.cutting_since.set(None);
+        self.published_at.set(Some(self.core.runtime.now()));
         let chunks = Arc::new(chunks);
         for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone())).await {
             outcome?;
@@ -279,6 +291,11 @@ impl<E: Env> Coordinator<E> {
                 sum.add(counts);
             }
         }
+        let now = self.core.runtime.now();
+        let age = |since: Duration| now.saturating_sub(since);
+        sum.written = self.written.get() + self.shared.dirty_bytes();
+        sum.unpublished_age = self.cutting_since.get().or(self.dirty_since.get()).map(age);
+        sum.published_age = self.published_at.get().map(age);
         Ok(sum)
     }
 

@@ -95,6 +95,10 @@ pub const FETCH_BLOCKS: u64 = 256;
 /// Pieces of one request that are fetched at a time.
 pub const FETCHES_PER_REQUEST: usize = 16;
 
+/// Chunk indexes and directory segments that an opening reads at a time: it waits for the latency
+/// of a far store now and then, not once for each.
+pub const OPENING_READS: usize = 32;
+
 /// Manifests kept: enough for a reader that listed the newest one to read it.
 pub const MANIFESTS_KEPT: u64 = 4;
 

@@ -1,6 +1,7 @@
 //! What cores say to each other. All of it owned data: nothing is shared but [`Shared`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef};
@@ -169,6 +170,12 @@ pub struct Counts {
     pub cached: u64,
     /// Segment files of the log, in bytes on the disk.
     pub log_files: u64,
+    /// Since the volume was opened; whole blocks.
+    pub written: u64,
+    /// Age of the oldest write that no manifest covers, if there is one.
+    pub unpublished_age: Option<Duration>,
+    /// Time since this opening published what it then had.
+    pub published_age: Option<Duration>,
 }
 
 impl Counts {
@@ -179,6 +186,9 @@ impl Counts {
         self.syncing += other.syncing;
         self.cached += other.cached;
         self.log_files += other.log_files;
+        self.written += other.written;
+        self.unpublished_age = self.unpublished_age.max(other.unpublished_age);
+        self.published_age = self.published_age.max(other.published_age);
     }
 }
 

@@ -14,18 +14,21 @@ use std::sync::Arc;
 use chunk::chunk::read_index;
 use chunk::manifest_log;
 use chunk::map_object::read_segment;
-use chunk::{ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity};
+use chunk::{
+    ChunkId, ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity, SegmentIndex,
+};
 use wal::disk::Disk;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{Epoch, Floor, Incarnation, Layout, Scan, ShardId, VolumeId, scan};
 
 use super::Env;
+use super::abreast::abreast;
 use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT};
+use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT, OPENING_READS};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
@@ -34,7 +37,7 @@ use super::shard::Shard;
 use super::shared::Shared;
 
 /// The owner of a volume that no host has.
-pub(super) const NO_HOST: [u8; 16] = [0; 16];
+pub const NO_HOST: [u8; 16] = [0; 16];
 
 /// Opens a volume on all cores and starts its coordinator on this one; `None` if it was for
 /// recovery and there is nothing to recover.
@@ -205,13 +208,15 @@ async fn elsewhere<E: Env>(core: &Core<E>, volume: VolumeId, manifest: &Manifest
     let host: String = manifest.owner[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     let kept = match bytes {
         0 => String::new(),
-        _ => format!("; what this host had logged is kept in {directory} and never replayed"),
+        _ => format!(
+            "; {bytes} bytes that this host had logged are kept in {directory}, and are never replayed"
+        ),
     };
     VolumeError::Fenced {
         volume: volume.to_string(),
         detail: format!(
-            "host {host} has it since incarnation {}{kept}; if that host is dead, take the volume \
-             over with `krait volume attach --force`",
+            "host {host} has it since incarnation {}{kept}; end its server or detach the volume there, \
+             or if that host is dead take the volume over with `krait volume attach --force`",
             manifest.tenure
         ),
     }
@@ -222,11 +227,8 @@ async fn read_unfolded<E: Env>(
     volume: VolumeId,
     manifest: &Manifest,
 ) -> Result<Arc<Vec<ChunkIndex>>, VolumeError> {
-    let mut indexes = Vec::with_capacity(manifest.unfolded.len());
-    for id in &manifest.unfolded {
-        indexes.push(read_index(&core.store, volume, *id).await?);
-    }
-    Ok(Arc::new(indexes))
+    let read = |id: &ChunkId| read_index(&core.store, volume, *id);
+    Ok(Arc::new(abreast(OPENING_READS, manifest.unfolded.iter().map(read)).await?))
 }
 
 /// Places of all map pages, by the shard that owns them.
@@ -237,9 +239,10 @@ async fn read_directory<E: Env>(
     layout: Layout,
 ) -> Result<Vec<Vec<(PageIndex, PageRef)>>, VolumeError> {
     let mut pages: Vec<_> = (0..layout.shards()).map(|_| Vec::new()).collect();
-    for (index, at) in &manifest.directory {
-        let identity = SegmentIdentity { volume, index: *index };
-        let segment = read_segment(&core.store, identity, *at).await?;
+    let read = |(index, at): &(SegmentIndex, PageRef)| {
+        read_segment(&core.store, SegmentIdentity { volume, index: *index }, *at)
+    };
+    for segment in abreast(OPENING_READS, manifest.directory.iter().map(read)).await? {
         for (page, at) in segment.iter() {
             pages[usize::from(layout.owner(page.first_block()).0)].push((page, at));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use wal::VolumeId;
+use wal::runtime::Runtime as _;
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -33,6 +34,23 @@ pub struct Registry {
     volumes: RefCell<AHashMap<VolumeId, Entry>>,
     numbers: Cell<u32>,
     changed: Signal,
+}
+
+/// An opening under way, for the one who waits for it.
+#[derive(Default)]
+struct Opening {
+    outcome: RefCell<Option<Outcome>>,
+    ended: Signal,
+}
+
+/// Whether an open volume serves this purpose. One that was taken over never does, one that a disk
+/// failed under is opened anew only for who asks for that by name.
+fn is_of_use(shared: &Shared, reason: Reason) -> bool {
+    match shared.alive() {
+        Ok(()) => true,
+        Err(VolumeError::Fenced { .. }) => false,
+        Err(_) => reason != Reason::TakeOver,
+    }
 }
 
 impl<E: Env> Core<E> {
@@ -127,7 +145,12 @@ impl<E: Env> Core<E> {
         };
         let Some(number) = self.registry.changed.until(opened).await else { return Ok(()) };
         let closed = self.ask(self.home(number), Ask::Close(number)).await;
-        self.registry.volumes.borrow_mut().remove(&volume);
+        let mut volumes = self.registry.volumes.borrow_mut();
+        // Somebody else may have closed it at the same time, and opened it again.
+        if matches!(volumes.get(&volume), Some(Entry::Open(now, _)) if *now == number) {
+            volumes.remove(&volume);
+        }
+        drop(volumes);
         self.registry.changed.notify();
         closed.map(drop)
     }
@@ -139,7 +162,16 @@ impl<E: Env> Core<E> {
         self.peers.start(to, ask).await.await
     }
 
-    /// Opens a volume unless it is open or being opened.
+    /// The handle of core 0 for a volume, if it is open, whether it is stopped or not.
+    pub fn opened(self: &Rc<Self>, volume: VolumeId) -> Option<Volume<E>> {
+        assert_eq!(self.id(), KEEPER, "core 0 keeps the registry");
+        let volumes = self.registry.volumes.borrow();
+        let Some(Entry::Open(number, shared)) = volumes.get(&volume) else { return None };
+        Volume::attach(self.clone(), *number, shared.clone()).ok()
+    }
+
+    /// Opens a volume unless it is open or being opened. One that another host has taken over is
+    /// closed first: it may have been given back since, or is to be taken back now.
     pub(super) async fn open_registered(
         self: &Rc<Self>,
         volume: VolumeId,
@@ -148,18 +180,44 @@ impl<E: Env> Core<E> {
         let registry = &self.registry;
         let open = || {
             let mut volumes = registry.volumes.borrow_mut();
-            match volumes.get(&volume) {
-                Some(Entry::Opening) => None,
-                Some(Entry::Open(number, shared)) => Some(Some((*number, shared.clone()))),
-                None => {
-                    volumes.insert(volume, Entry::Opening);
-                    Some(None)
+            let found = match volumes.get(&volume) {
+                Some(Entry::Opening) => return None,
+                Some(Entry::Open(number, shared)) if is_of_use(shared, reason) => {
+                    return Some(Ok((*number, shared.clone())));
                 }
-            }
+                Some(Entry::Open(number, _)) => Some(*number),
+                None => None,
+            };
+            volumes.insert(volume, Entry::Opening);
+            Some(Err(found))
         };
-        if let Some((number, shared)) = registry.changed.until(open).await {
-            return Ok(Answer::Opened(number, shared));
+        let stopped = match registry.changed.until(open).await {
+            Ok((number, shared)) => return Ok(Answer::Opened(number, shared)),
+            Err(stopped) => stopped,
+        };
+        // A task of its own: who asked may give up, and what was begun must still come to an end.
+        let opening = Rc::<Opening>::default();
+        let (core, opened) = (self.clone(), opening.clone());
+        self.runtime.spawn(async move {
+            let outcome = core.open_anew(volume, reason, stopped).await;
+            opened.outcome.replace(Some(outcome));
+            opened.ended.notify();
+        });
+        opening.ended.until(|| opening.outcome.take()).await
+    }
+
+    /// Opens a volume that is registered as being opened; `stopped` is what it was open as before.
+    async fn open_anew(
+        self: &Rc<Self>,
+        volume: VolumeId,
+        reason: Reason,
+        stopped: Option<VolumeNo>,
+    ) -> Outcome {
+        if let Some(number) = stopped {
+            // It says once more why it is stopped.
+            let _ = self.ask(self.home(number), Ask::Close(number)).await;
         }
+        let registry = &self.registry;
         let number = VolumeNo(registry.numbers.get());
         registry.numbers.set(number.0 + 1);
         let outcome = self.ask(self.home(number), Ask::OpenAs(number, volume, reason)).await;

@@ -107,10 +107,10 @@ impl Shared {
         self.dirty_bytes.load(Ordering::Relaxed)
     }
 
-    /// Called as a cut begins: what follows is counted anew.
-    pub fn reset_dirty(&self) {
+    /// Called as a cut begins: what follows is counted anew. Returns what was counted.
+    pub fn reset_dirty(&self) -> u64 {
         self.dirty_noted.store(false, Ordering::Relaxed);
-        self.dirty_bytes.store(0, Ordering::Relaxed);
+        self.dirty_bytes.swap(0, Ordering::Relaxed)
     }
 
     /// Stops the volume for good; the first cause stays.

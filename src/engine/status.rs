@@ -88,6 +88,10 @@ impl<E: Env> Shard<E> {
             syncing: self.syncing_bytes.get().min(frozen * block),
             cached: self.core.cache.borrow().blocks() * block,
             log_files,
+            // The coordinator knows them.
+            written: 0,
+            unpublished_age: None,
+            published_age: None,
         }
     }
 

@@ -7,8 +7,9 @@ use super::stream::{ByteStream, Stream};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
-use std::io;
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// SIGTERM and SIGINT as bytes of a socket. Made on any thread, then moved to the core that
 /// listens for them. Once it is gone both signals do nothing, so it is kept to the end.
@@ -38,6 +39,25 @@ impl StopSignals {
         let term = Registered(pipe::register(SIGTERM, writer.try_clone()?)?);
         let int = Registered(pipe::register(SIGINT, writer)?);
         Ok(Self { registered: [term, int], socket })
+    }
+
+    /// Waits for a signal for so long, before any core does; says whether one came.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn came_within(&self, span: Duration) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(span))?;
+        let read = (&self.socket).read(&mut [0; 64]);
+        self.socket.set_read_timeout(None)?;
+        match read {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            // The signal itself may be what interrupts.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.came_within(span),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes them into use on the core that this is called on.

@@ -5,21 +5,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chunk::{VolumeName, Workers, catalog};
+use chunk::{Manifest, VolumeName, Workers, catalog};
 use wal::VolumeId;
-use wal::disk::Disk as _;
 use wal::runtime::Runtime;
-use wal::scan::FILE_SUFFIX;
 
+use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
+use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
-use super::volumes;
+use super::patience::in_time;
+use super::report::Report;
+use super::{kept, volumes};
 use crate::config::limits::MAX_WAIT;
 use crate::config::{Listen, Settings};
-use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, VolumeState, VolumeStatus};
+use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo};
 use crate::engine::error::VolumeError;
-use crate::engine::message::Counts;
-use crate::engine::recovered::log_directory;
 use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
 
@@ -59,8 +59,9 @@ impl Admin {
                 listen: self.listen.iter().map(Listen::to_string).collect(),
             })),
             Op::Status { volume } => {
-                let (name, id) = self.find(&volume).await?;
-                self.status(&name, id).await.map(Answer::Status)
+                let (name, id) = self.find_soon(&volume).await?;
+                let status = self.report().status(&name, id, true).await?;
+                Ok(Answer::Status(Box::new(status)))
             }
             Op::Volumes => self.volumes().await,
             Op::Drain { volume, seconds } => {
@@ -69,9 +70,114 @@ impl Admin {
                 let drained = drain(&self.local, &name, id, timeout).await;
                 drained.map(|()| Answer::Drained).map_err(|error| refusal(error.kind(), &error))
             }
+            Op::Attach { volume, force } => {
+                let (name, id) = self.find(&volume).await?;
+                let attached = attach(&self.local, &name, id, force).await;
+                let incarnation = attached.map_err(|error| refusal(error.kind(), &error))?;
+                Ok(Answer::Attached { incarnation })
+            }
+            Op::Detach { volume, seconds } => {
+                let (name, id) = self.find(&volume).await?;
+                self.detach(&name, id, Duration::from_secs(seconds).min(MAX_WAIT)).await
+            }
+            Op::DropLog { volume } => {
+                let (name, id) = self.find(&volume).await?;
+                self.drop_log(&name, id).await
+            }
             Op::Delete { volume } => {
                 let (name, id) = self.find(&volume).await?;
                 self.delete(&name, id).await
+            }
+        }
+    }
+
+    fn report(&self) -> Report<'_> {
+        Report { local: &self.local, settings: &self.settings, workers: &self.workers }
+    }
+
+    /// Uploads all of a volume that nobody uses, and closes it, which gives it back.
+    async fn detach(
+        &self,
+        name: &VolumeName,
+        id: VolumeId,
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let local = &self.local;
+        let drained = drain(local, name, id, timeout).await;
+        drained.map_err(|error| refusal(error.kind(), &error))?;
+        let Some(_alone) = local.clients.begin_deleting(id) else { return Err(in_use(name)) };
+        if local.core.opened(id).is_none() {
+            // It may be this host's all the same, after a crash with nothing to recover.
+            let manifest = self.manifest(name, id).await?;
+            if manifest.owner == local.core.host {
+                local.core.attach(id).await.map_err(|error| failure(&error))?;
+            }
+        }
+        local.core.shut(id).await.map_err(|error| failure(&error))?;
+        let manifest = self.manifest(name, id).await?;
+        if manifest.owner == local.core.host {
+            let text = format!("volume {name} is closed, but that is not published: try again");
+            return Err(refusal(ErrorKind::Retry, &text));
+        }
+        log::info!("detached volume {name}");
+        Ok(Answer::Detached)
+    }
+
+    async fn manifest(&self, name: &VolumeName, id: VolumeId) -> Result<Manifest, Refusal> {
+        let manifest = volumes::manifest(&self.local.core.store, id).await;
+        manifest.map_err(|error| {
+            refusal(error.kind(), &format!("volume {name} cannot be read: {error}"))
+        })
+    }
+
+    /// Removes what is kept aside of a volume's log. What an opening replays is not touched.
+    async fn drop_log(&self, name: &VolumeName, id: VolumeId) -> Result<Answer, Refusal> {
+        let core = &self.local.core;
+        let manifest = self.manifest(name, id).await?;
+        if let Some(volume) = core.opened(id)
+            && is_elsewhere(&manifest, core.host)
+        {
+            if volume.shared().alive().is_ok() {
+                let text = format!(
+                    "volume {name} is open here, and finds out at its next upload that another \
+                     host has it: try again then"
+                );
+                return Err(refusal(ErrorKind::Busy, &text));
+            }
+            drop(volume);
+            // It has been stopped, which it says once more.
+            let _ = core.shut(id).await;
+        }
+        let (directory, host) = (self.settings.wal_dir(id), core.host);
+        let removed = self.workers.run(move || {
+            let kept = kept::find(&directory, &manifest, Some(host))?;
+            kept.remove().map(|()| kept)
+        });
+        let removed = removed.await.map_err(|error| refusal(ErrorKind::Bug, &error))?;
+        let removed = removed.map_err(|error| {
+            refusal(ErrorKind::of_io(&error), &format!("remove the log of {name}: {error}"))
+        })?;
+        if removed.files.is_empty() {
+            return Err(refusal(ErrorKind::NotFound, &kept::nothing(name)));
+        }
+        let (files, bytes) = (removed.files.len(), removed.bytes);
+        log::info!("removed {bytes} bytes of log that were kept aside of volume {name}");
+        Ok(Answer::Dropped { files, bytes })
+    }
+
+    /// As [`Self::find`], but an open volume is found though the store does not answer.
+    async fn find_soon(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
+        if let Some(found) = in_time(LOOK_TIMEOUT, self.find(text)).await
+            && !matches!(&found, Err(refusal) if refusal.kind == ErrorKind::Io)
+        {
+            return found;
+        }
+        let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+        match self.local.clients.named(&name) {
+            Some(id) => Ok((name, id)),
+            None => {
+                let text = format!("the store does not answer, and no client has opened {name}");
+                Err(refusal(ErrorKind::Retry, &text))
             }
         }
     }
@@ -80,82 +186,15 @@ impl Admin {
         let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
         let found = catalog::find(&self.local.core.store, &name).await;
         match found.map_err(|error| refusal(ErrorKind::Io, &error))? {
-            Some(id) => Ok((name, id)),
+            Some(id) => {
+                self.local.clients.note_name(&name, id);
+                Ok((name, id))
+            }
             None => {
                 let text =
                     format!("no volume is named {name}: `krait volume list` shows those that are");
                 Err(refusal(ErrorKind::NotFound, &text))
             }
-        }
-    }
-
-    async fn status(&self, name: &VolumeName, id: VolumeId) -> Result<VolumeStatus, Refusal> {
-        let core = &self.local.core;
-        let Some(number) = self.local.number(id) else {
-            return self.unopened(name, id).await;
-        };
-        let counted = async {
-            let volume = core.attach(id).await?;
-            Ok::<_, VolumeError>((volume, core.count(number).await?))
-        };
-        let (volume, counts) = counted.await.map_err(|error| failure(&error))?;
-        let alive = volume.shared().alive();
-        let state = match &alive {
-            Ok(()) => VolumeState::Serving,
-            Err(VolumeError::Fenced { .. }) => VolumeState::Fenced,
-            Err(_) => VolumeState::Failed,
-        };
-        Ok(VolumeStatus {
-            size_bytes: volume.size_bytes(),
-            incarnation: volume.shared().incarnation.0,
-            failure: alive.err().map(|error| error.to_string()),
-            ..self.told(name, id, state, &counts)
-        })
-    }
-
-    /// What store and disk say of a volume that is not open.
-    async fn unopened(&self, name: &VolumeName, id: VolumeId) -> Result<VolumeStatus, Refusal> {
-        let core = &self.local.core;
-        let manifest = volumes::manifest(&core.store, id).await.map_err(|error| {
-            refusal(error.kind(), &format!("volume {name} cannot be read: {error}"))
-        })?;
-        let files = core.disk.list(&log_directory(id)).await;
-        let files = files.map_err(|error| failure(&VolumeError::from(error)))?;
-        let segments = files.iter().filter(|file| file.name.ends_with(FILE_SUFFIX));
-        let wal_bytes: u64 = segments.map(|file| file.bytes).sum();
-        Ok(VolumeStatus {
-            size_bytes: manifest.size_bytes,
-            incarnation: manifest.incarnation.0,
-            // How much of it the store lacks is known once it was read.
-            logged_bytes: (wal_bytes == 0).then_some(0),
-            wal_bytes,
-            ..self.told(name, id, VolumeState::NotServed, &Counts::default())
-        })
-    }
-
-    /// What is known of a volume without asking for more.
-    fn told(
-        &self,
-        name: &VolumeName,
-        id: VolumeId,
-        state: VolumeState,
-        counts: &Counts,
-    ) -> VolumeStatus {
-        VolumeStatus {
-            volume: name.to_string(),
-            id: id.to_string(),
-            state,
-            size_bytes: 0,
-            read_only: self.local.is_read_only(name),
-            connections: self.local.clients.of(id),
-            incarnation: 0,
-            dirty_bytes: counts.dirty,
-            logged_bytes: Some(counts.logged),
-            syncing_bytes: counts.syncing,
-            remote_bytes: None,
-            cached_bytes: counts.cached,
-            wal_bytes: counts.log_files,
-            failure: None,
         }
     }
 
@@ -165,7 +204,7 @@ impl Admin {
         let mut volumes = Vec::new();
         for (name, id) in listed.into_iter().flatten() {
             if self.local.number(id).is_some() {
-                volumes.push(self.status(&name, id).await?);
+                volumes.push(self.report().status(&name, id, false).await?);
             }
         }
         Ok(Answer::Volumes { volumes })
@@ -179,8 +218,7 @@ impl Admin {
     async fn delete(&self, name: &VolumeName, id: VolumeId) -> Result<Answer, Refusal> {
         let local = &self.local;
         let Some(_deleting) = local.clients.begin_deleting(id) else {
-            let text = format!("volume {name} is in use: disconnect its clients first");
-            return Err(refusal(ErrorKind::Busy, &text));
+            return Err(in_use(name));
         };
         if let Err(error) = local.core.shut(id).await {
             log::warn!("volume {name}: {error}");
@@ -202,10 +240,15 @@ impl Admin {
     }
 }
 
-fn refusal(kind: ErrorKind, message: &dyn std::fmt::Display) -> Refusal {
+fn in_use(name: &VolumeName) -> Refusal {
+    let text = format!("volume {name} is in use: disconnect its clients first");
+    refusal(ErrorKind::Busy, &text)
+}
+
+pub(super) fn refusal(kind: ErrorKind, message: &dyn std::fmt::Display) -> Refusal {
     Refusal { kind, message: message.to_string() }
 }
 
-fn failure(error: &VolumeError) -> Refusal {
+pub(super) fn failure(error: &VolumeError) -> Refusal {
     refusal(ErrorKind::from(error), error)
 }

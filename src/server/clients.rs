@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use chunk::VolumeName;
 use wal::VolumeId;
 
 use super::limits::MAX_CONNECTIONS;
@@ -19,6 +20,8 @@ enum Use {
 pub(super) struct Clients {
     total: AtomicUsize,
     volumes: Mutex<BTreeMap<VolumeId, Use>>,
+    /// Names that were looked up, for when the store cannot be asked.
+    names: Mutex<BTreeMap<VolumeName, VolumeId>>,
 }
 
 impl Clients {
@@ -51,6 +54,20 @@ impl Clients {
             Use::Deleting => return None,
         }
         Some(Entered { clients: self.clone(), volume })
+    }
+
+    /// Remembers which volume has a name.
+    pub(super) fn note_name(&self, name: &VolumeName, volume: VolumeId) {
+        self.names().insert(name.clone(), volume);
+    }
+
+    /// The volume that had a name when it was last looked up.
+    pub(super) fn named(&self, name: &VolumeName) -> Option<VolumeId> {
+        self.names().get(name).copied()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<VolumeName, VolumeId>> {
+        self.names.lock().expect("no holder of this lock panics")
     }
 
     /// Whether the volume is being deleted.

@@ -120,6 +120,24 @@ pub(super) struct Drain {
 }
 
 impl Drain {
+    /// Runs on core 0, and gives the volume back even if there was nothing to drain.
+    pub(super) async fn give_back(self, local: Rc<Local>) -> Result<(), ServeError> {
+        let opened = local.core.attach(self.id).await;
+        match opened {
+            Ok(volume) => {
+                drop(volume);
+                self.run(local).await
+            }
+            Err(source) => {
+                for core in &self.cores {
+                    // Fails only for a core that has ended.
+                    let _ = core.send(Order::End).await;
+                }
+                Err(DrainError::Volume { name: self.name, source }.into())
+            }
+        }
+    }
+
     /// Runs on core 0.
     pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
         let telling = async {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use chunk::catalog::CreateError;
 use chunk::{ErrorKind as ChunkErrorKind, ReadError, VolumeName};
 
+use super::attach::AttachError;
 use super::drain::DrainError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
@@ -73,6 +74,9 @@ pub enum ServeError {
     /// A volume could not be drained.
     #[error(transparent)]
     Drain(#[from] DrainError),
+    /// A volume could not be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     /// Signals cannot be caught.
     #[error("catch SIGTERM and SIGINT: {0}")]
     Signals(#[source] io::Error),
@@ -104,6 +108,7 @@ impl ServeError {
             }
             Self::HostId { .. } => ErrorKind::Corrupt,
             Self::Drain(error) => error.kind(),
+            Self::Attach(error) => error.kind(),
         }
     }
 }

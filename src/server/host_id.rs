@@ -26,6 +26,18 @@ pub(super) fn load(data_dir: &Path) -> Result<[u8; BYTES], ServeError> {
     }
 }
 
+/// The identity of the directory, if it has a sound one.
+#[must_use]
+pub fn peek(data_dir: &Path) -> Option<[u8; BYTES]> {
+    fs::read(data_dir.join("host-id")).ok()?.try_into().ok()
+}
+
+/// An identity as people see it: its first bytes are enough to tell a few hosts apart.
+#[must_use]
+pub fn text(host: &[u8; BYTES]) -> String {
+    host[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn draw(data_dir: &Path) -> io::Result<[u8; BYTES]> {
     let mut id = [0; BYTES];
     getrandom::fill(&mut id).map_err(io::Error::other)?;

@@ -149,3 +149,14 @@ const _: () = assert!(INLINE_PAYLOAD + 64 <= READ_BUFFER_MAX, "an inline request
 const _: () = assert!(CONNECTION_PAYLOAD >= MAX_PAYLOAD as usize, "the largest request fits");
 const _: () = assert!(CONNECTION_RESERVE >= 2 * INLINE_REPLY, "small requests find room");
 const _: () = assert!(INLINE_REPLY <= REPLY_BATCH, "a collected reply is one of a batch");
+
+/// Longest first look at a bucket.
+pub const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// First and longest pause between two looks for a store that is down when the server starts.
+pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`STORE_RETRY_FIRST`].
+pub const STORE_RETRY_LONGEST: Duration = Duration::from_secs(15);
+
+/// Longest time that a status waits for each of the three things that it asks of the store.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

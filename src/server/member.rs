@@ -8,6 +8,7 @@ use async_channel::Receiver;
 use chunk::VolumeName;
 use wal::runtime::Runtime;
 
+use super::attach::Attach;
 use super::clients::{Admitted, Clients};
 use super::connection;
 use super::drain::Drain;
@@ -50,6 +51,10 @@ pub(super) enum Role {
     Serve(Box<Lead>),
     /// To drain one volume.
     Drain(Drain),
+    /// To drain one volume and give it back.
+    Detach(Drain),
+    /// To open one volume for this host.
+    Attach(Attach),
 }
 
 /// What a core starts with.
@@ -76,6 +81,8 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
             match role {
                 Role::Serve(lead) => lead.run(local).await,
                 Role::Drain(drain) => drain.run(local).await,
+                Role::Detach(drain) => drain.give_back(local).await,
+                Role::Attach(attach) => attach.run(local).await,
             }
         }
         None => {

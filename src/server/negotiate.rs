@@ -19,6 +19,7 @@ use super::limits::HANDSHAKE_TIMEOUT;
 use super::line::{Arrival, Line};
 use super::local::Local;
 use super::volumes;
+use crate::engine::error::VolumeError;
 use crate::engine::volume::Volume;
 use crate::runtime::{ByteStream, GlommioRuntime};
 
@@ -30,6 +31,18 @@ pub(super) enum Outcome {
     Close(CloseReason),
     /// The client went away, or the server stops.
     Gone,
+}
+
+/// A client gets no export, for a reason that may be worth telling.
+struct No {
+    refusal: Refusal,
+    reason: Option<String>,
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, reason: None }
+    }
 }
 
 struct Opened {
@@ -74,7 +87,10 @@ pub(super) async fn negotiate<S: ByteStream>(
                     handshake.answer_export(&export, &mut out);
                     opened = found.or(opened);
                 }
-                Err(refusal) => handshake.refuse(refusal, &mut out),
+                Err(No { refusal, reason: None }) => handshake.refuse(refusal, &mut out),
+                Err(No { refusal, reason: Some(reason) }) => {
+                    handshake.refuse_saying(refusal, &reason, &mut out);
+                }
             },
             Step::StartTls => unreachable!("it is not offered"),
             Step::Transmission(negotiated) => {
@@ -120,11 +136,11 @@ async fn find(
     local: &Rc<Local>,
     name: &str,
     purpose: Purpose,
-) -> Result<(ExportInfo, Option<Opened>), Refusal> {
+) -> Result<(ExportInfo, Option<Opened>), No> {
     let (name, id) = match name {
         "" => match <[_; 1]>::try_from(names(local).await?) {
             Ok([only]) => only,
-            Err(_) => return Err(Refusal::UnknownExport),
+            Err(_) => return Err(Refusal::UnknownExport.into()),
         },
         name => {
             let name = VolumeName::new(name).map_err(|_| Refusal::UnknownExport)?;
@@ -140,16 +156,26 @@ async fn find(
             Ok((local.export(&name, size), None))
         }
         Purpose::Open => {
+            local.clients.note_name(&name, id);
             let entered = local.clients.enter(id).ok_or(Refusal::UnknownExport)?;
             let opened = local.core.attach(id).await;
-            let volume = opened.map_err(|error| unusable(&name, &error))?;
+            let volume = opened.map_err(|error| match error {
+                VolumeError::Fenced { detail, .. } => fenced(&name, &detail),
+                error => unusable(&name, &error),
+            })?;
             let export = local.export(&name, volume.size_bytes());
             Ok((export, Some(Opened { volume, entered })))
         }
     }
 }
 
-fn unusable(name: &VolumeName, error: &dyn std::error::Error) -> Refusal {
+/// Why a volume cannot be used, for the log; the client hears only what it can do something about.
+fn unusable(name: &VolumeName, error: &dyn std::error::Error) -> No {
     log::error!("volume {name} cannot be served: {error}");
-    Refusal::Policy
+    Refusal::Policy.into()
+}
+
+fn fenced(name: &VolumeName, detail: &str) -> No {
+    log::error!("volume {name} cannot be served: {detail}");
+    No { refusal: Refusal::Policy, reason: Some(format!("volume {name}: {detail}")) }
 }

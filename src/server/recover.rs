@@ -160,6 +160,7 @@ async fn open(local: &Local, name: &VolumeName, id: VolumeId) -> Outcome {
     let recovered = local.core.recover(id).await;
     match recovered {
         Ok(Some(number)) => {
+            local.clients.note_name(name, id);
             // Now, and not in `rpo`: what is in the log is older than that already, and a thousand
             // volumes that upload in the same moment would need memory for all of it. A volume
             // that cannot go on must not hold up the next for ever.

@@ -1,13 +1,18 @@
 //! The object store that the configuration names.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
-use chunk::{FileStore, MemoryStore, ObjectName, ObjectStore, StoreError, StoreKind, Workers};
+use chunk::{
+    FileStore, MemoryStore, ObjectName, ObjectStore, RemoteCause, StoreError, StoreKind, Workers,
+};
 use futures_lite::future::block_on;
-use s3::{ProofError, S3ConfigError, S3Store, S3Threads};
+use s3::{ProofError, S3Config, S3ConfigError, S3Store, S3Threads, Timeouts};
+use wal::VolumeId;
 
-use super::limits::S3_THREADS;
+use super::limits::{FIRST_LOOK, S3_THREADS};
+use super::traffic::{Traffic, VolumeTraffic};
 use crate::config::{Settings, StoreUrl};
 use crate::error::ErrorKind;
 
@@ -29,6 +34,29 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the store may just be down, and be there later with nothing else changed.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let (Self::Store(error) | Self::Proof(ProofError::Store(error))) = self else {
+            return false;
+        };
+        let StoreError::Remote { failure, .. } = error else { return false };
+        match failure.cause {
+            RemoteCause::Overloaded { .. }
+            | RemoteCause::Failed { .. }
+            | RemoteCause::Timeout { .. }
+            | RemoteCause::Connection { .. }
+            | RemoteCause::Length { .. } => true,
+            RemoteCause::Credentials { .. }
+            | RemoteCause::Denied { .. }
+            | RemoteCause::ClockSkew { .. }
+            | RemoteCause::Refused { .. }
+            | RemoteCause::Redirect { .. }
+            | RemoteCause::Malformed { .. }
+            | RemoteCause::Stopped => false,
+        }
+    }
+
     /// What the caller does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -49,15 +77,29 @@ pub enum Access {
     Read,
 }
 
-/// One of the stores. A handle may move between threads.
+/// One of the stores, with counts of what each volume asks of it. A handle may move between threads.
 #[derive(Clone, Debug)]
-pub enum AnyStore {
-    /// A directory of files.
+pub struct AnyStore {
+    place: Place,
+    traffic: Traffic,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
     File(FileStore),
-    /// Memory of this process.
     Memory(MemoryStore),
-    /// A bucket.
     S3(S3Store),
+}
+
+/// Asks the one store that there is.
+macro_rules! ask {
+    ($store:expr, $name:ident => $ask:expr) => {
+        match &$store.place {
+            Place::File($name) => $ask,
+            Place::Memory($name) => $ask,
+            Place::S3($name) => $ask,
+        }
+    };
 }
 
 impl AnyStore {
@@ -68,21 +110,50 @@ impl AnyStore {
     /// If the directory cannot be made or written, the bucket cannot be listed, or its store does
     /// not honour conditions and that was not accepted.
     pub fn open(settings: &Settings, access: Access, workers: Workers) -> Result<Self, OpenError> {
-        match &settings.store {
-            StoreUrl::File(root) => Ok(Self::File(FileStore::open(root, workers)?)),
-            StoreUrl::Memory => Ok(Self::Memory(MemoryStore::new())),
+        let place = match &settings.store {
+            StoreUrl::File(root) => Place::File(FileStore::open(root, workers)?),
+            StoreUrl::Memory => Place::Memory(MemoryStore::new()),
             StoreUrl::S3 { bucket, prefix } => {
                 let threads = S3Threads::start(S3_THREADS).map_err(OpenError::Threads)?;
                 let config = settings.s3.config(bucket, prefix.as_ref());
                 let store = S3Store::new(&config, &threads)?;
-                block_on(store.check())?;
+                block_on(S3Store::new(&impatient(config), &threads)?.check())?;
                 if access == Access::Write {
                     prove(&store, settings.s3.accept_unconditional_put)?;
                 }
-                Ok(Self::S3(store))
+                Place::S3(store)
             }
+        };
+        Ok(Self { place, traffic: Traffic::default() })
+    }
+
+    /// The bucket, if it is one.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&S3Store> {
+        match &self.place {
+            Place::S3(store) => Some(store),
+            Place::File(_) | Place::Memory(_) => None,
         }
     }
+
+    /// What a volume has asked of it so far.
+    #[must_use]
+    pub fn traffic(&self, volume: VolumeId) -> VolumeTraffic {
+        self.traffic.of(volume)
+    }
+}
+
+/// For the first look at a bucket: whoever starts something wants to hear soon that it is down.
+fn impatient(config: S3Config) -> S3Config {
+    let within = |span: Duration| span.min(FIRST_LOOK);
+    let Timeouts { connect, read, attempt, operation } = config.timeouts;
+    let timeouts = Timeouts {
+        connect: within(connect),
+        read: within(read),
+        attempt: within(attempt),
+        operation: within(operation),
+    };
+    S3Config { timeouts, ..config }
 }
 
 /// Fencing stands on the conditional put: without it nothing is written, unless that was asked for.
@@ -99,11 +170,9 @@ fn prove(store: &S3Store, accepted: bool) -> Result<(), OpenError> {
 
 impl ObjectStore for AnyStore {
     async fn put(&self, name: &ObjectName, body: impl Into<Bytes>) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.put(name, body).await,
-            Self::Memory(store) => store.put(name, body).await,
-            Self::S3(store) => store.put(name, body).await,
-        }
+        let body = body.into();
+        self.traffic.note_put(name, body.len());
+        ask!(self, store => store.put(name, body).await)
     }
 
     async fn put_if_absent(
@@ -111,58 +180,36 @@ impl ObjectStore for AnyStore {
         name: &ObjectName,
         body: impl Into<Bytes>,
     ) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.put_if_absent(name, body).await,
-            Self::Memory(store) => store.put_if_absent(name, body).await,
-            Self::S3(store) => store.put_if_absent(name, body).await,
-        }
+        let body = body.into();
+        self.traffic.note_put(name, body.len());
+        ask!(self, store => store.put_if_absent(name, body).await)
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        match self {
-            Self::File(store) => store.get_range(name, range).await,
-            Self::Memory(store) => store.get_range(name, range).await,
-            Self::S3(store) => store.get_range(name, range).await,
-        }
+        self.traffic.note(name.as_str());
+        ask!(self, store => store.get_range(name, range).await)
     }
 
     async fn head(&self, name: &ObjectName) -> Result<u64, StoreError> {
-        match self {
-            Self::File(store) => store.head(name).await,
-            Self::Memory(store) => store.head(name).await,
-            Self::S3(store) => store.head(name).await,
-        }
+        self.traffic.note(name.as_str());
+        ask!(self, store => store.head(name).await)
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.delete(name).await,
-            Self::Memory(store) => store.delete(name).await,
-            Self::S3(store) => store.delete(name).await,
-        }
+        self.traffic.note(name.as_str());
+        ask!(self, store => store.delete(name).await)
     }
 
     async fn delete_many(&self, names: &[ObjectName]) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.delete_many(names).await,
-            Self::Memory(store) => store.delete_many(names).await,
-            Self::S3(store) => store.delete_many(names).await,
-        }
+        ask!(self, store => store.delete_many(names).await)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(ObjectName, u64)>, StoreError> {
-        match self {
-            Self::File(store) => store.list(prefix).await,
-            Self::Memory(store) => store.list(prefix).await,
-            Self::S3(store) => store.list(prefix).await,
-        }
+        self.traffic.note(prefix);
+        ask!(self, store => store.list(prefix).await)
     }
 
     fn kind(&self) -> StoreKind {
-        match self {
-            Self::File(store) => store.kind(),
-            Self::Memory(store) => store.kind(),
-            Self::S3(store) => store.kind(),
-        }
+        ask!(self, store => store.kind())
     }
 }

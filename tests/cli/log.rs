@@ -8,7 +8,10 @@ use wal::{ShardId, VolumeId};
 
 use super::*;
 
-/// A volume that was opened once, with three records in the log of its only shard. The last one
+/// The identity of the data directory.
+const HOST: [u8; 16] = [5; 16];
+
+/// A volume that this host has opened once, with three records in the log of its only shard. The last one
 /// says that the others were synced.
 fn logged_volume(shell: &Shell) -> PathBuf {
     let made = shell.json("volume create vm1 --size 1G --json");
@@ -20,11 +23,12 @@ fn logged_volume(shell: &Shell) -> PathBuf {
         let (seq, bytes) = latest(&store, volume).await.unwrap().unwrap();
         let (_, mut manifest) = Manifest::decode(&bytes).unwrap();
         manifest.incarnation = Incarnation(1);
-        manifest.tenure = Incarnation(1);
+        (manifest.owner, manifest.tenure) = (HOST, Incarnation(1));
         publish(&store, volume, seq.next(), manifest.encode(seq.next())).await.unwrap();
     });
     let dir = shell.path().join(format!("krait-data/wal/{id}"));
     fs::create_dir_all(&dir).unwrap();
+    fs::write(shell.path().join("krait-data/host-id"), HOST).unwrap();
     let file = dir.join("00000001-00000001.wal");
     fs::write(&file, segment(volume)).unwrap();
     file

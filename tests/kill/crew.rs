@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use krait::sim::content;
 use krait::sim::judge::{Command, Judge, OpId};
@@ -27,6 +28,7 @@ const DEPTH: u64 = 6;
 /// What all clients share over all lives.
 pub struct Work {
     judge: Mutex<Judge>,
+    began: Instant,
     /// Where is written and read, in sectors.
     pub windows: Vec<Range<u64>>,
     /// Replies to writes, trims and zeroes.
@@ -49,12 +51,14 @@ impl Work {
     pub fn new(windows: Vec<Range<u64>>) -> Self {
         let judge = Mutex::new(Judge::new(VOLUME, &windows, false));
         let [written, flushed, refused] = [const { AtomicU64::new(0) }; 3];
-        Self { judge, windows, written, flushed, refused }
+        Self { judge, began: Instant::now(), windows, written, flushed, refused }
     }
 
     /// The judge; its order of locking is the one clock of all clients.
     pub fn judge(&self) -> MutexGuard<'_, Judge> {
-        self.judge.lock().expect("no client panicked")
+        let mut judge = self.judge.lock().expect("no client panicked");
+        judge.set_time(self.began.elapsed());
+        judge
     }
 
     /// A range within a window: small ones as likely as large ones, on a block's border or not.

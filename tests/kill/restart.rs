@@ -94,7 +94,7 @@ impl Oracle {
 #[test]
 fn a_log_of_one_gibibyte_is_replayed_in_two_seconds() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut oracle = Oracle { sectors: vec![(0, 0); (2 * GIB) as usize / SECTOR_BYTES] };
     let mut server = place.serve(SETTINGS);
     let mut client = server.connect("vm", ReplyMode::Extended).expect("a server");

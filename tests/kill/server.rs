@@ -23,16 +23,19 @@ pub struct Place {
     /// The data directory.
     pub data: PathBuf,
     _dir: tempfile::TempDir,
+    /// The environment of all commands.
+    variables: Vec<(&'static str, String)>,
     /// Sockets have short names, and directories of builds may have long ones.
     sockets: tempfile::TempDir,
 }
 
 impl Place {
     /// A new directory on the disk of the build: other places for temporary files may be memory.
-    pub fn new() -> Self {
+    /// `variables` are the environment of all commands.
+    pub fn new(variables: Vec<(&'static str, String)>) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let sockets = tempfile::tempdir().expect("a directory");
-        Self { data: dir.path().join("data"), _dir: dir, sockets }
+        Self { data: dir.path().join("data"), _dir: dir, variables, sockets }
     }
 
     /// Where the server listens.
@@ -44,6 +47,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_krait"));
         command.args(words.split_whitespace()).arg("--data-dir").arg(&self.data);
         command.env_clear().current_dir(self.sockets.path());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

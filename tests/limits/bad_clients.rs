@@ -203,7 +203,7 @@ fn honest(client: &mut Client, stop: &AtomicBool) -> (u64, Duration) {
 #[test]
 fn bad_clients_harm_nobody_but_themselves() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve("--create=vm=1G --memory=256M --cores=2");
     let mut client = server.connect("vm", ReplyMode::Extended).expect("a server");
     // So that large reads find data.
@@ -249,7 +249,7 @@ fn bad_clients_harm_nobody_but_themselves() {
 #[test]
 fn a_trickle_of_huge_writes_does_not_keep_the_memory_from_others() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve("--create=vm=1G --memory=256M --cores=2");
     let mut client = server.connect("vm", ReplyMode::Extended).expect("a server");
     let socket = place.socket();

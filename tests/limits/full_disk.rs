@@ -153,7 +153,7 @@ fn connect(server: &mut Server) -> Client {
 /// Fills the disk, kills the server if wanted, makes space, and looks at everything.
 fn fill(options: &str, store: Option<&Path>, kill: bool) -> Option<()> {
     let disk = SmallDisk::new()?;
-    let mut place = Place::new();
+    let mut place = Place::new(Vec::new());
     place.data = disk.mount.join("data");
     let store = store.map(|path| format!("--store=file://{}", path.display()));
     let store = store.unwrap_or_default();

@@ -45,7 +45,7 @@ fn clear(client: &mut Client, offset: u64, piece: u64, kind: fn(ByteRange) -> Re
 #[test]
 fn one_tebibyte_is_zeroed_or_trimmed_within_a_second_and_costs_no_space() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve(OPTIONS);
     let mut wide = server.connect("big", ReplyMode::Extended).expect("a server");
     let mut narrow = server.connect("big", ReplyMode::Simple).expect("a server");
@@ -95,7 +95,7 @@ fn one_tebibyte_is_zeroed_or_trimmed_within_a_second_and_costs_no_space() {
 #[test]
 fn an_idle_volume_of_16_tebibytes_costs_little() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve("--create=big=16T");
     let mut client = server.connect("big", ReplyMode::Extended).expect("a server");
     let body = noise(2, 64 * KIB);

@@ -44,7 +44,7 @@ fn memory_stays_under_its_cap_at_full_speed() {
     let _alone = ALONE.lock();
     let text = std::env::var("KRAIT_WRITE_GIB").ok();
     let gib = text.map_or(WRITTEN_GIB, |text| text.parse().expect("a number of GiB"));
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve("--create=vm=64G --memory=256M --cores=2");
     let mut clients: Vec<_> =
         (0..4).map(|_| server.connect("vm", ReplyMode::Extended).expect("a server")).collect();
@@ -77,7 +77,7 @@ fn memory_stays_under_its_cap_at_full_speed() {
 #[test]
 fn an_idle_server_does_nothing() {
     let _alone = ALONE.lock();
-    let place = Place::new();
+    let place = Place::new(Vec::new());
     let mut server = place.serve("--create=vm=1G --cores=2 --rpo-seconds=1");
     let mut client = server.connect("vm", ReplyMode::Extended).expect("a server");
     write(&mut client, 0, &noise(1, MIB));
@@ -115,7 +115,7 @@ fn small_requests(client: &mut Client, count: usize) -> Vec<Duration> {
 fn requests_of_32_mebibytes_do_not_hold_up_small_ones_of_others() {
     let _alone = ALONE.lock();
     for cores in [1, 2] {
-        let place = Place::new();
+        let place = Place::new(Vec::new());
         let mut server = place.serve(&format!("--create=vm=8G --memory=512M --cores={cores}"));
         let mut small = server.connect("vm", ReplyMode::Extended).expect("a server");
         let mut large = server.connect("vm", ReplyMode::Extended).expect("a server");

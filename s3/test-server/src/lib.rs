@@ -20,6 +20,7 @@ mod service;
 
 pub use faults::{Fault, Faults, Rule};
 pub use server::{Options, TestServer};
+pub use service::Change;
 
 /// The key that the server knows.
 pub const ACCESS_KEY: &str = "krait-test";

@@ -25,7 +25,7 @@ use crate::backend::Backend;
 use crate::connection::Connection;
 use crate::faults::Faults;
 use crate::objects::{Object, Objects};
-use crate::service::{Service, Traffic};
+use crate::service::{Change, Service, Traffic};
 use crate::{ACCESS_KEY, SECRET_KEY};
 
 /// How a server is set up.
@@ -96,7 +96,19 @@ impl TestServer {
     /// # Errors
     /// If the address is taken, or the certificate is of no use.
     pub fn start(options: Options) -> io::Result<Self> {
-        let objects = Arc::new(Objects::default());
+        Self::start_on(Arc::new(Objects::default()), options)
+    }
+
+    /// Starts another server on the same objects, with an address, faults and counts of its own: as
+    /// the way of one host among several to one store.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn beside(&self, options: Options) -> io::Result<Self> {
+        Self::start_on(Arc::clone(&self.objects), options)
+    }
+
+    fn start_on(objects: Arc<Objects>, options: Options) -> io::Result<Self> {
         for bucket in &options.buckets {
             objects.lock().buckets.entry(bucket.clone()).or_default();
         }
@@ -193,6 +205,15 @@ impl TestServer {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.traffic.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were answered with success and may have changed something, in order.
+    ///
+    /// # Panics
+    /// If a connection panicked.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        self.traffic.changes.lock().expect("no holder of this lock panics").clone()
     }
 
     /// Most requests that were answered at the same time.

@@ -1,16 +1,16 @@
 //! From a request to its answer, with what goes wrong in between.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderName, HeaderValue, SERVER};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use s3s::Body;
 use s3s::service::S3Service;
 
@@ -31,9 +31,21 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// A request that may have changed the bucket, and was answered with success.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with the bucket and the query.
+    pub path: String,
+    /// Bytes that it carried.
+    pub bytes: u64,
+}
+
 /// Counts of what came in.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
+    pub(crate) changes: Mutex<Vec<Change>>,
     pub(crate) connections: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) running: AtomicU64,
@@ -117,7 +129,16 @@ impl Service {
     }
 
     async fn plain(&self, request: Request<Incoming>) -> Result<Answer, Broken> {
-        self.call(request.map(Body::from)).await
+        let method = request.method().clone();
+        let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+        let bytes = request.body().size_hint().exact().unwrap_or_default();
+        let answer = self.call(request.map(Body::from)).await?;
+        let changes = [Method::PUT, Method::POST, Method::DELETE].contains(&method);
+        if changes && answer.status().is_success() {
+            let mut changes = self.traffic.changes.lock().expect("no holder of this lock panics");
+            changes.push(Change { method, path, bytes });
+        }
+        Ok(answer)
     }
 
     async fn call(&self, request: Request<Body>) -> Result<Answer, Broken> {

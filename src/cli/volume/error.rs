@@ -47,6 +47,21 @@ pub enum VolumeError {
         /// The volume.
         name: VolumeName,
     },
+    /// Removing a log was not confirmed.
+    #[error(
+        "nothing is removed: what is kept aside of volume {name} is the only copy of what this host \
+         had logged and not uploaded; add --yes if nobody needs it"
+    )]
+    LogUnconfirmed {
+        /// The volume.
+        name: VolumeName,
+    },
+    /// There is no log to remove.
+    #[error("{}", crate::server::kept::nothing(name))]
+    NothingKept {
+        /// The volume.
+        name: VolumeName,
+    },
     /// A name without anything behind it.
     #[error("volume {id} has a name but no manifest: it is damaged")]
     NoManifest {
@@ -102,10 +117,13 @@ impl VolumeError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } | Self::NoStore { .. } => ErrorKind::NotFound,
-            Self::MemoryStore | Self::OtherStore { .. } | Self::Unconfirmed { .. } => {
-                ErrorKind::Invalid
+            Self::NotFound { .. } | Self::NoStore { .. } | Self::NothingKept { .. } => {
+                ErrorKind::NotFound
             }
+            Self::MemoryStore
+            | Self::OtherStore { .. }
+            | Self::Unconfirmed { .. }
+            | Self::LogUnconfirmed { .. } => ErrorKind::Invalid,
             Self::Unchecked { .. } => ErrorKind::Retry,
             Self::NoManifest { .. }
             | Self::Manifest { .. }

@@ -61,6 +61,23 @@ fn defaults_come_from_the_machine() {
 }
 
 #[test]
+fn a_bucket_is_at_most_as_far_behind_as_is_promised() {
+    let store = ("KRAIT_STORE", "s3://bucket");
+    let bytes = |more: &[(&str, &str)]| {
+        let resolved = with(&[], &[&[store], more].concat(), "").unwrap();
+        (resolved.settings.rpo.bytes, origin(&resolved, Key::RpoBytes))
+    };
+    let (most, why) = bytes(&[]);
+    assert_eq!(most, ByteSize::mib(64));
+    assert!(why.contains("loss of the local disk"), "{why}");
+    assert_eq!(
+        bytes(&[("KRAIT_WAL_CAP", "96M"), ("KRAIT_WAL_SEGMENT", "1M")]).0,
+        ByteSize::mib(48)
+    );
+    assert_eq!(bytes(&[("KRAIT_RPO_BYTES", "512M")]).0, ByteSize::mib(512));
+}
+
+#[test]
 fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
     let variable = ("KRAIT_MEMORY", "2G");
     let file = "memory = \"1G\"\n";
