@@ -3,9 +3,14 @@
 
 pub mod append;
 pub mod cache;
+pub mod chunk_cache;
 pub mod coordinator;
 pub mod core;
 pub mod error;
+pub mod fetch;
+mod fetch_flight;
+pub mod fetch_health;
+mod fetch_plan;
 pub mod fold;
 pub mod frozen;
 pub mod limits;
@@ -19,6 +24,7 @@ pub mod peers;
 pub mod place;
 pub mod publish;
 pub mod read;
+pub mod read_ahead;
 pub mod recovered;
 pub mod registry;
 pub mod seal;

@@ -103,6 +103,8 @@ pub enum Ask {
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
     Close(VolumeNo),
+    /// Payload of a chunk that the store has: for the cache on the disk.
+    Keep(Box<Kept>),
     /// The coordinator of a volume is to look whether a cut is due; at once if `urgent`.
     Dirty {
         /// The volume.
@@ -110,6 +112,16 @@ pub enum Ask {
         /// A shard waits for log space.
         urgent: bool,
     },
+}
+
+/// Payload of a chunk that another core uploaded.
+pub struct Kept {
+    /// The chunk.
+    pub chunk: super::chunk_cache::ChunkKey,
+    /// All of its payload.
+    pub payload: Bytes,
+    /// The payload blocks that belong to the core that is asked, and some around them.
+    pub parts: Vec<std::ops::Range<u32>>,
 }
 
 /// Why a volume is opened.
