@@ -262,3 +262,6 @@ pub(super) fn timed_out(object: &ObjectName) -> VolumeError {
     let source = std::io::ErrorKind::TimedOut.into();
     StoreError::Io { action: "read", object: object.to_string(), source }.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
 use super::error::VolumeError;
+use super::fetch_health::StoreState;
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
 use super::shared::Shared;
@@ -181,6 +182,10 @@ pub struct Counts {
     pub cached: u64,
     /// Segment files of the log, in bytes on the disk.
     pub log_files: u64,
+    /// In the cache on the local disk, of all volumes.
+    pub disk_cached: u64,
+    /// How the store is doing, as seen by the core that fares worst.
+    pub store: StoreState,
 }
 
 impl Counts {
@@ -191,6 +196,8 @@ impl Counts {
         self.syncing += other.syncing;
         self.cached += other.cached;
         self.log_files += other.log_files;
+        self.disk_cached += other.disk_cached;
+        self.store = self.store.max(other.store);
     }
 }
 

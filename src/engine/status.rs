@@ -88,6 +88,8 @@ impl<E: Env> Shard<E> {
             syncing: self.syncing_bytes.get().min(frozen * block),
             cached: self.core.cache.borrow().blocks() * block,
             log_files,
+            disk_cached: self.core.chunk_cache.bytes(),
+            store: self.core.health.borrow().state(),
         }
     }
 

@@ -175,7 +175,12 @@ async fn put<E: Env>(
     let mut pause = RETRY_FIRST;
     loop {
         shared.alive()?;
-        match core.store.put(name, object.clone()).await {
+        let begun = core.runtime.now();
+        let outcome = core.store.put(name, object.clone()).await;
+        let span = core.runtime.now().saturating_sub(begun);
+        let has_failed = matches!(&outcome, Err(error) if error.kind() == ErrorKind::Retry);
+        core.health.borrow_mut().note(!has_failed, span);
+        match outcome {
             Ok(()) => return Ok(()),
             Err(_) if planted::is(Bug::UploadErrorIgnored) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error.into()),
