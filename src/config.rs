@@ -1,5 +1,6 @@
 //! The configuration: flags above environment above file above what the machine suggests.
 
+pub mod cache;
 pub mod error;
 pub mod explain;
 pub mod file;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use chunk::VolumeName;
 use wal::VolumeId;
 
+pub use cache::{CachePolicy, DiskCache};
 pub use error::{ConfigError, ValueError};
 pub use explain::Explained;
 pub use listen::Listen;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub wal_segment: ByteSize,
     /// When dirty data is uploaded.
     pub rpo: Rpo,
+    /// Copies of what the store has, on the local disk.
+    pub disk_cache: DiskCache,
     /// How an S3 store is reached.
     pub s3: S3Settings,
 }

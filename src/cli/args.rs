@@ -95,6 +95,15 @@ pub(super) struct ServingOptions {
     /// KRAIT_RPO_BYTES]
     #[arg(long, value_name = "SIZE")]
     rpo_bytes: Option<String>,
+
+    /// Most bytes of the cache of chunks on the local disk [default: for an S3 store a tenth of the
+    /// free disk, 8G at most; otherwise none] [env: KRAIT_CACHE_DISK]
+    #[arg(long, value_name = "SIZE")]
+    cache_disk: Option<String>,
+
+    /// What goes when that cache is full [default: lru] [env: KRAIT_CACHE_POLICY]
+    #[arg(long, value_name = "POLICY")]
+    cache_policy: Option<String>,
 }
 
 /// How output is written.
@@ -285,6 +294,8 @@ impl GlobalOptions {
             add(Key::WalSegment, &serving.wal_segment);
             add(Key::RpoSeconds, &serving.rpo_seconds);
             add(Key::RpoBytes, &serving.rpo_bytes);
+            add(Key::CacheDisk, &serving.cache_disk);
+            add(Key::CachePolicy, &serving.cache_policy);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
             }

@@ -120,6 +120,9 @@ pub enum ValueError {
         /// What was written.
         text: String,
     },
+    /// Not a policy of the cache.
+    #[error(transparent)]
+    Policy(#[from] super::cache::CachePolicyError),
     /// Not a setting of an S3 store.
     #[error(transparent)]
     S3(#[from] s3::S3ConfigError),

@@ -25,6 +25,10 @@ pub enum Key {
     RpoSeconds,
     /// Amount of dirty data that starts an upload.
     RpoBytes,
+    /// Size of the cache of chunks on the local disk.
+    CacheDisk,
+    /// What goes when that cache is full.
+    CachePolicy,
     /// Server of an S3 store.
     S3Endpoint,
     /// Region of an S3 store.
@@ -53,7 +57,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -65,6 +69,8 @@ impl Key {
         Self::WalSegment,
         Self::RpoSeconds,
         Self::RpoBytes,
+        Self::CacheDisk,
+        Self::CachePolicy,
         Self::S3Endpoint,
         Self::S3Region,
         Self::S3PathStyle,
@@ -94,6 +100,8 @@ impl Key {
             Self::WalSegment => "wal.segment",
             Self::RpoSeconds => "rpo.seconds",
             Self::RpoBytes => "rpo.bytes",
+            Self::CacheDisk => "cache.disk",
+            Self::CachePolicy => "cache.policy",
             Self::S3Endpoint => "s3.endpoint",
             Self::S3Region => "s3.region",
             Self::S3PathStyle => "s3.path_style",
@@ -124,6 +132,8 @@ impl Key {
             Self::WalSegment => "KRAIT_WAL_SEGMENT",
             Self::RpoSeconds => "KRAIT_RPO_SECONDS",
             Self::RpoBytes => "KRAIT_RPO_BYTES",
+            Self::CacheDisk => "KRAIT_CACHE_DISK",
+            Self::CachePolicy => "KRAIT_CACHE_POLICY",
             Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
             Self::S3Region => "KRAIT_S3_REGION",
             Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
@@ -154,6 +164,8 @@ impl Key {
             Self::WalSegment => "--wal-segment",
             Self::RpoSeconds => "--rpo-seconds",
             Self::RpoBytes => "--rpo-bytes",
+            Self::CacheDisk => "--cache-disk",
+            Self::CachePolicy => "--cache-policy",
             Self::S3Endpoint => "--s3-endpoint",
             Self::S3Region => "--s3-region",
             Self::S3PathStyle => "--s3-path-style",

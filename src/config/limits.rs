@@ -48,6 +48,16 @@ pub const DEFAULT_WAL_DIVISOR: u64 = 10;
 /// Largest log.
 pub const MAX_WAL: ByteSize = ByteSize::gib(1 << 20);
 
+/// Part of the free disk that the cache of a remote store takes unless told otherwise.
+pub const DISK_CACHE_DIVISOR: u64 = 10;
+
+/// Largest cache on the disk unless told otherwise.
+pub const MAX_DEFAULT_DISK_CACHE: ByteSize = ByteSize::gib(8);
+
+/// Bytes of the cache on the disk for each byte of memory, at most: its table takes about 100 bytes
+/// for each 128 KiB, so a twentieth of the memory.
+pub const DISK_CACHE_PER_MEMORY: u64 = 64;
+
 /// Longest time that an acknowledged write may be missing from the object store.
 pub const MAX_RPO_SECONDS: u64 = 24 * 3600;
 

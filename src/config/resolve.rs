@@ -35,6 +35,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let age = resolver.rpo_age()?;
     let bytes = resolver.rpo_bytes(&store, wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
+    let disk_cache = resolver.disk_cache(machine, &data_dir, &store, memory)?;
     let s3 = resolver.s3()?;
     let settings = Settings {
         data_dir,
@@ -47,6 +48,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
         wal_cap,
         wal_segment,
         rpo,
+        disk_cache,
         s3,
     };
     let mut explained = resolver.explained;
@@ -289,6 +291,7 @@ impl Resolver<'_> {
     }
 }
 
+mod cache;
 mod s3_store;
 
 fn refuse(key: Key, from: Source, problem: ValueError) -> ConfigError {

@@ -13,6 +13,10 @@ fn settings(data_dir: &Path) -> Settings {
     Settings {
         data_dir: data_dir.to_owned(),
         store: StoreUrl::Memory,
+        disk_cache: crate::config::DiskCache {
+            size: ByteSize::default(),
+            policy: crate::config::CachePolicy::Lru,
+        },
         s3: crate::config::S3Settings::default(),
         cores: 1,
         memory: ByteSize::mib(256),

@@ -250,7 +250,8 @@ impl<E: Env> Coordinator<E> {
         if rests.len() == 1 {
             let Rest { object, index } = rests.remove(0);
             let uploads = Uploads::new(self.core.clone(), self.shared.clone());
-            uploads.start(index.info().id.chunk_name(self.shared.volume), object).await?;
+            let permit = self.core.uploads.take().await;
+            uploads.start_chunk(permit, index.clone(), object)?;
             uploads.finish().await?;
             return Ok(vec![index]);
         }

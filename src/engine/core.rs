@@ -1,6 +1,6 @@
 //! One core: its shards, its cache, its end of the mesh.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ahash::AHashMap;
@@ -8,8 +8,11 @@ use wal::runtime::Runtime;
 
 use super::Env;
 use super::cache::{BlockCache, VolumeNo};
+use super::chunk_cache::ChunkCache;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
+use super::fetch_flight::Fetches;
+use super::fetch_health::StoreHealth;
 use super::limits::Tuning;
 use super::mesh::CoreId;
 use super::message::{Answer, Ask};
@@ -34,6 +37,14 @@ pub struct Core<E: Env> {
     pub host: [u8; 16],
     /// Blocks in memory.
     pub cache: RefCell<BlockCache>,
+    /// Chunks on the local disk.
+    pub chunk_cache: ChunkCache<E::Disk>,
+    /// How the store is doing, as this core sees it.
+    pub health: RefCell<StoreHealth>,
+    /// What is on its way from the store.
+    pub(super) fetches: Fetches,
+    /// Blocks that are being read ahead.
+    pub(super) ahead: Cell<u64>,
     /// What may be on its way to the store at a time.
     pub(super) uploads: UploadMemory,
     /// Open volumes; the one of core 0 counts.
@@ -52,11 +63,16 @@ impl<E: Env> Core<E> {
         tuning: Tuning,
         host: [u8; 16],
     ) -> Rc<Self> {
+        let peers = Peers::new(mesh, tuning.ring_messages);
         Rc::new(Self {
             disk,
             store,
             runtime,
-            peers: Peers::new(mesh, tuning.ring_messages),
+            chunk_cache: ChunkCache::new(tuning.disk_cache, peers.me()),
+            peers,
+            health: RefCell::default(),
+            fetches: Fetches::default(),
+            ahead: Cell::new(0),
             tuning,
             host,
             uploads: UploadMemory::new(tuning.uploads),
@@ -147,6 +163,11 @@ impl<E: Env> Core<E> {
 
     /// Answers the other cores, for as long as the process lives: the one task that receives.
     pub async fn serve(self: Rc<Self>) {
+        if self.chunk_cache.is_on() {
+            let core = self.clone();
+            self.runtime
+                .spawn(async move { core.chunk_cache.open(&core.disk, core.cores()).await });
+        }
         loop {
             let (from, token, ask) = self.peers.next_ask().await;
             // Most questions need no task of their own. A future must not be tried here and go on
@@ -188,6 +209,10 @@ impl<E: Env> Core<E> {
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
+            Ask::Keep(kept) => {
+                self.keep_parts(&kept).await;
+                Ok(Answer::Done)
+            }
             Ask::Dirty { volume, urgent } => {
                 self.note_dirty(volume, urgent);
                 Ok(Answer::Done)

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use chunk::map_object::{read_page, read_segment};
+use chunk::map_object::read_segment;
 use chunk::{
     DirectorySegment, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun,
 };
@@ -66,7 +67,7 @@ impl<E: Env> Shard<E> {
         let whole = self.maps.borrow().sealed.covers(span);
         let mut page = match whole {
             true => MapPage::default(),
-            false => (*self.page(page_no).await?).clone(),
+            false => (*self.page(page_no, self.deadline()).await?).clone(),
         };
         let mut delta = self.maps.borrow().sealed.delta_in(span);
         if planted::is(Bug::FoldMissesNewChunks) {
@@ -97,7 +98,11 @@ impl<E: Env> Shard<E> {
     }
 
     /// A stored page, or an empty one; from memory if it is there.
-    pub(super) async fn page(&self, page_no: PageNo) -> Result<Rc<MapPage>, VolumeError> {
+    pub(super) async fn page(
+        &self,
+        page_no: PageNo,
+        deadline: Duration,
+    ) -> Result<Rc<MapPage>, VolumeError> {
         let (loaded, at, index) = {
             let maps = self.maps.borrow();
             let sealed = &maps.sealed;
@@ -107,17 +112,20 @@ impl<E: Env> Shard<E> {
             return Ok(page);
         }
         let Some(at) = at else { return Ok(Rc::default()) };
-        let (store, volume) = (&self.core.store, self.shared.volume);
-        let identity = PageIdentity { volume, index };
-        let page = self.patiently(async || read_page(store, identity, at).await).await?;
-        Ok(Rc::new(page))
+        let identity = PageIdentity { volume: self.shared.volume, index };
+        self.core.fetch_page(identity, at, deadline).await
     }
 
     /// Loads a page that the map needs.
-    pub(super) async fn load_page(&self, page_no: PageNo) -> Result<(), VolumeError> {
+    pub(super) async fn load_page(
+        &self,
+        page_no: PageNo,
+        deadline: Duration,
+    ) -> Result<(), VolumeError> {
         let at = self.maps.borrow().sealed.page_ref(page_no);
-        let page = self.page(page_no).await?;
-        if let Some(at) = at {
+        let page = self.page(page_no, deadline).await?;
+        let is_loaded = self.maps.borrow().sealed.loaded(page_no).is_some();
+        if let Some(at) = at.filter(|_| !is_loaded) {
             self.maps.borrow_mut().sealed.keep(page_no, at, page);
         }
         Ok(())

@@ -5,6 +5,8 @@ use std::time::Duration;
 use wal::BLOCK_BYTES;
 use wal::limits::ENTRY_MAX_BLOCKS;
 
+use super::chunk_cache::CacheSize;
+
 /// Blocks of one slab of the memory cache: 2 MiB, so that memory grows in steps that the
 /// allocator maps and a small cache stays small.
 pub const CACHE_SLAB_BLOCKS: usize = 512;
@@ -98,6 +100,44 @@ pub const FETCHES_PER_REQUEST: usize = 16;
 /// Chunk indexes and directory segments that an opening reads at a time: it waits for the latency
 /// of a far store now and then, not once for each.
 pub const OPENING_READS: usize = 32;
+/// Most bytes of them, beside the memory of the read itself; the last piece may go beyond.
+pub const FETCH_WINDOW_BYTES: usize = 4 << 20;
+
+/// Payload blocks between two wanted ones of a chunk that are read along rather than asking twice:
+/// 64 KiB take less time than one more request, on a local disk as from a remote store.
+pub const FETCH_GAP_BLOCKS: u32 = 16;
+
+/// Streams of sequential reads that a shard of a volume follows: as many as the guest's programs
+/// that read large files at a time.
+pub const STREAMS: usize = 4;
+
+/// Reads of other places after which a stream counts as ended.
+pub const STREAM_AGE: u64 = 256;
+
+/// Blocks that are read ahead at first, once a read goes on where another one ended: 128 KiB.
+pub const READ_AHEAD_FIRST: u64 = 32;
+
+/// Most blocks that are read ahead of one stream: 8 MiB.
+pub const READ_AHEAD_MOST: u64 = 2048;
+
+/// Reads of the store that one core's cache on disk writes down at a time; what else comes
+/// meanwhile is not kept. Each holds 1 MiB at most, an upload what it holds anyway.
+pub const FILLS_UNDER_WAY: usize = 8;
+
+/// Slots in use that the search for one to reuse passes: more than reads and writes under way.
+pub const PINNED_SLOTS_PASSED: usize = 1024;
+
+/// A call that takes longer counts as slow.
+pub const SLOW_CALL: Duration = Duration::from_secs(2);
+
+/// Newest calls that tell how the store is doing.
+pub const HEALTH_CALLS: u32 = 16;
+
+/// Bad ones among them that make it slow.
+pub const SLOW_AMONG: u32 = 4;
+
+/// Failures in a row that make it down.
+pub const DOWN_AFTER: u32 = 3;
 
 /// Manifests kept: enough for a reader that listed the newest one to read it.
 pub const MANIFESTS_KEPT: u64 = 4;
@@ -110,6 +150,9 @@ pub const STATUS_BLOCKS: u64 = 1 << 24;
 
 const _: () = assert!(BATCH_MIN_BYTES >= ROLL_BLOCKS as usize * BLOCK_BYTES);
 const _: () = assert!(BATCH_BYTES >= BATCH_MIN_BYTES);
+const _: () = assert!(FETCH_BLOCKS.is_multiple_of(super::chunk_cache::SLOT_BLOCKS as u64));
+const _: () = assert!(READ_AHEAD_FIRST <= READ_AHEAD_MOST);
+const _: () = assert!(SLOW_AMONG <= HEALTH_CALLS && HEALTH_CALLS < u32::BITS);
 
 /// What an operator may set, resolved; see `krait config explain` for where each comes from.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +177,10 @@ pub struct Tuning {
     pub chunk_blocks: u32,
     /// Objects that one core builds and uploads at a time, over all its volumes.
     pub uploads: usize,
+    /// Blocks that one core reads ahead at a time, over all streams; 0 switches that off.
+    pub read_ahead_blocks: u64,
+    /// The cache of one core on the local disk.
+    pub disk_cache: CacheSize,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
@@ -168,6 +215,8 @@ impl Default for Tuning {
             fold_chunks: 128,
             chunk_blocks: MAX_PAYLOAD_BLOCKS,
             uploads: 8,
+            read_ahead_blocks: 0,
+            disk_cache: CacheSize::default(),
             ring_messages: RING_MESSAGES,
         }
     }

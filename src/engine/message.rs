@@ -9,6 +9,7 @@ use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
 use super::error::VolumeError;
+use super::fetch_health::StoreState;
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
 use super::shared::Shared;
@@ -104,6 +105,8 @@ pub enum Ask {
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
     Close(VolumeNo),
+    /// Payload of a chunk that the store has: for the cache on the disk.
+    Keep(Box<Kept>),
     /// The coordinator of a volume is to look whether a cut is due; at once if `urgent`.
     Dirty {
         /// The volume.
@@ -111,6 +114,16 @@ pub enum Ask {
         /// A shard waits for log space.
         urgent: bool,
     },
+}
+
+/// Payload of a chunk that another core uploaded.
+pub struct Kept {
+    /// The chunk.
+    pub chunk: super::chunk_cache::ChunkKey,
+    /// All of its payload.
+    pub payload: Bytes,
+    /// The payload blocks that belong to the core that is asked, and some around them.
+    pub parts: Vec<std::ops::Range<u32>>,
 }
 
 /// Why a volume is opened.
@@ -176,6 +189,10 @@ pub struct Counts {
     pub unpublished_age: Option<Duration>,
     /// Time since this opening published what it then had.
     pub published_age: Option<Duration>,
+    /// In the cache on the local disk, of all volumes.
+    pub disk_cached: u64,
+    /// How the store is doing, as seen by the core that fares worst.
+    pub store: StoreState,
 }
 
 impl Counts {
@@ -189,6 +206,8 @@ impl Counts {
         self.written += other.written;
         self.unpublished_age = self.unpublished_age.max(other.unpublished_age);
         self.published_age = self.published_age.max(other.published_age);
+        self.disk_cached += other.disk_cached;
+        self.store = self.store.max(other.store);
     }
 }
 

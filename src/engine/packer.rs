@@ -113,9 +113,8 @@ impl<'s, E: Env> Packer<'s, E> {
     async fn next_chunk(&mut self) -> Result<(), VolumeError> {
         let Some((builder, permit)) = self.open.take() else { return Ok(()) };
         let (object, index) = builder.finish();
-        let name = index.info().id.chunk_name(self.shared.volume);
-        self.chunks.push(index);
-        self.uploads.start_with(permit, name, object)
+        self.chunks.push(index.clone());
+        self.uploads.start_chunk(permit, index, object)
     }
 
     /// Waits for the uploads. What is less than half a chunk is handed on, to be packed together

@@ -44,7 +44,7 @@ impl Class {
                 | ShardAsk::Stopped
                 | ShardAsk::Close => Self::Cut,
             },
-            Ask::OpenShard(_) | Ask::Dirty { .. } => Self::Cut,
+            Ask::OpenShard(_) | Ask::Keep(_) | Ask::Dirty { .. } => Self::Cut,
             Ask::Open(..) | Ask::OpenAs(..) | Ask::Drain(_) | Ask::Count(_) | Ask::Close(_) => {
                 Self::Volume
             }

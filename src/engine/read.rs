@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use chunk::chunk::payload_range;
-use chunk::{ErrorKind, ObjectStore, PayloadBlock, ReadError, block_crc};
-use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Extent, Lba, ShardBlock, ShardRun};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{COPY_QUANTUM_BYTES, FETCH_BLOCKS, READ_TIMEOUT, RETRY_FIRST, RETRY_LONGEST};
+use super::fetch::Fetch;
+use super::fetch_plan::Wanted;
+use super::limits::{COPY_QUANTUM_BYTES, READ_TIMEOUT, RETRY_LONGEST};
 use super::message::ShardBytes;
 use super::place::{LogPlace, Place};
 use super::sealed::{NeedPage, PAGE_BLOCKS, PageNo, SealedPlace};
@@ -97,20 +96,20 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// As [`Self::read`].
     pub async fn read_blocks(&self, start: ShardBlock, out: &mut [u8]) -> Result<(), VolumeError> {
+        self.note_read(ShardRun { start, count: (out.len() / BLOCK_BYTES) as u64 });
         let mut at = start.0;
+        let mut missing = Vec::new();
         for slice in out.chunks_mut(COPY_QUANTUM_BYTES) {
             if at > start.0 {
                 self.core.runtime.pause().await;
             }
-            let missing = self.read_cached(ShardBlock(at), slice)?;
-            for run in missing {
-                let from = (run.start.0 - at) as usize * BLOCK_BYTES;
-                let to = from + run.count as usize * BLOCK_BYTES;
-                self.read_missing(run, &mut slice[from..to]).await?;
-            }
+            missing.append(&mut self.read_cached(ShardBlock(at), slice)?);
             at += (slice.len() / BLOCK_BYTES) as u64;
         }
-        Ok(())
+        match missing.is_empty() {
+            true => Ok(()),
+            false => self.read_missing(start, missing, out).await,
+        }
     }
 
     /// Reads whole blocks if that needs neither disk nor store.
@@ -131,6 +130,7 @@ impl<E: Env> Shard<E> {
             let from = (run.start.0 - start.0) as usize * BLOCK_BYTES;
             out[from..from + run.count as usize * BLOCK_BYTES].fill(0);
         }
+        self.note_read(ShardRun { start, count: (out.len() / BLOCK_BYTES) as u64 });
         Ok(true)
     }
 
@@ -155,31 +155,78 @@ impl<E: Env> Shard<E> {
         Ok(missing)
     }
 
-    async fn read_missing(&self, run: ShardRun, out: &mut [u8]) -> Result<(), VolumeError> {
-        let mut done = 0;
-        while done < run.count {
-            let rest = ShardRun { start: ShardBlock(run.start.0 + done), count: run.count - done };
-            let homes = self.resolve(rest).await?;
-            // What was found may have moved by the time that its turn comes: one at a time.
-            for (part, home) in homes {
-                let from = (part.start.0 - run.start.0) as usize * BLOCK_BYTES;
-                let to = from + part.count as usize * BLOCK_BYTES;
-                if !self.fetch(part, home, &mut out[from..to]).await? {
-                    break;
+    /// Reads runs that the memory cache has not, of a read that starts at `start`.
+    async fn read_missing(
+        &self,
+        start: ShardBlock,
+        mut missing: Vec<ShardRun>,
+        out: &mut [u8],
+    ) -> Result<(), VolumeError> {
+        let deadline = self.deadline();
+        let place = |run: ShardRun| {
+            let from = (run.start.0 - start.0) as usize * BLOCK_BYTES;
+            from..from + run.count as usize * BLOCK_BYTES
+        };
+        // What moved while it was being fetched is looked for again.
+        while !missing.is_empty() {
+            let mut fetch = Fetch::default();
+            for run in missing {
+                for hole in self.look_up(run, deadline, &mut fetch).await? {
+                    out[place(hole)].fill(0);
                 }
-                done += part.count;
             }
+            let copy = |run, content: &[u8]| out[place(run)].copy_from_slice(content);
+            missing = self.fetch(fetch, deadline, copy).await?;
         }
         Ok(())
     }
 
+    /// When a read that begins now fails at the latest.
+    pub(super) fn deadline(&self) -> Duration {
+        self.core.runtime.now() + READ_TIMEOUT
+    }
+
+    /// Finds the homes of a run within one map page, and notes them for a fetch; returns the parts
+    /// that read as zeros.
+    pub(super) async fn look_up(
+        &self,
+        run: ShardRun,
+        deadline: Duration,
+        fetch: &mut Fetch,
+    ) -> Result<Vec<ShardRun>, VolumeError> {
+        let homes = self.resolve_until(run, deadline).await?;
+        // Nothing awaits from here on: the map still says the same.
+        let maps = self.maps.borrow();
+        let mut zeros = Vec::new();
+        for (run, home) in homes {
+            match home {
+                Home::Log(place) => fetch.logged.push((run, place)),
+                Home::Sealed(SealedPlace::Zero | SealedPlace::Hole) => zeros.push(run),
+                Home::Sealed(SealedPlace::Data { chunk, block: first }) => {
+                    let sums = maps.sealed.sums(run, chunk, first);
+                    let sums = sums.expect("the map was just asked");
+                    fetch.chunks.push(Wanted { run, chunk, first, sums });
+                }
+            }
+        }
+        Ok(zeros)
+    }
+
     /// Homes of a run within one map page; loads the page if need be.
     pub(super) async fn resolve(&self, run: ShardRun) -> Result<Vec<Homed>, VolumeError> {
+        self.resolve_until(run, self.deadline()).await
+    }
+
+    async fn resolve_until(
+        &self,
+        run: ShardRun,
+        deadline: Duration,
+    ) -> Result<Vec<Homed>, VolumeError> {
         loop {
             let found = self.maps.borrow().resolve(run);
             match found {
                 Ok(found) => return Ok(found),
-                Err(NeedPage(page)) => self.load_page(page).await?,
+                Err(NeedPage(page)) => self.load_page(page, deadline).await?,
             }
         }
     }
@@ -191,10 +238,20 @@ impl<E: Env> Shard<E> {
         out: &mut [u8],
     ) -> Result<Home, VolumeError> {
         let run = ShardRun { start: block, count: 1 };
+        let deadline = self.deadline();
         loop {
-            let homes = self.resolve(run).await?;
-            let home = homes[0].1;
-            if self.read_cached(block, out)?.is_empty() || self.fetch(run, home, out).await? {
+            let mut fetch = Fetch::default();
+            let is_zeros = !self.look_up(run, deadline, &mut fetch).await?.is_empty();
+            let home = self.version(block).expect("the map was just asked");
+            if self.read_cached(block, out)?.is_empty() {
+                return Ok(home);
+            }
+            if is_zeros {
+                out.fill(0);
+                return Ok(home);
+            }
+            let copy = |_, content: &[u8]| out.copy_from_slice(content);
+            if self.fetch(fetch, deadline, copy).await?.is_empty() {
                 return Ok(home);
             }
         }
@@ -206,26 +263,6 @@ impl<E: Env> Shard<E> {
         self.maps.borrow().resolve(run).ok().map(|homes| homes[0].1)
     }
 
-    /// Reads a run from its home. False if it is no longer there: then the map knows better.
-    async fn fetch(&self, run: ShardRun, home: Home, out: &mut [u8]) -> Result<bool, VolumeError> {
-        let found = match home {
-            Home::Log(place) => self.fetch_logged(run, place, out).await?,
-            Home::Sealed(SealedPlace::Data { chunk, block }) => {
-                self.fetch_chunk(run, (chunk, block), out).await?
-            }
-            Home::Sealed(SealedPlace::Zero | SealedPlace::Hole) => {
-                out.fill(0);
-                return Ok(true);
-            }
-        };
-        if found {
-            self.keep_read(run, home, out);
-        } else {
-            assert_ne!(self.version(run.start), Some(home), "the map names a home that is gone");
-        }
-        Ok(found)
-    }
-
     /// Reads part of a log entry, which is verified as a whole.
     pub(super) async fn fetch_logged(
         &self,
@@ -233,84 +270,18 @@ impl<E: Env> Shard<E> {
         place: LogPlace,
         out: &mut [u8],
     ) -> Result<bool, VolumeError> {
-        let lba = self.shared.layout.to_volume(self.id, run.start);
-        let first = Lba(lba.0 - u64::from(place.skipped()));
-        let entry = Extent::new(first, u64::from(place.blocks())).expect("entries are not empty");
+        let entry = self.entry_extent(run, place);
         let Some(content) = self.log.read_entry(place, entry).await? else { return Ok(false) };
         let from = usize::from(place.skipped()) * BLOCK_BYTES;
         out.copy_from_slice(&content[from..from + out.len()]);
         Ok(true)
     }
 
-    async fn fetch_chunk(
-        &self,
-        run: ShardRun,
-        (chunk, first): (chunk::ChunkId, PayloadBlock),
-        out: &mut [u8],
-    ) -> Result<bool, VolumeError> {
-        let Some(sums) = self.maps.borrow().sealed.sums(run, chunk, first) else {
-            return Ok(false);
-        };
-        let name = chunk.chunk_name(self.shared.volume);
+    /// The blocks of the whole log entry that a run is part of.
+    pub(super) fn entry_extent(&self, run: ShardRun, place: LogPlace) -> Extent {
         let lba = self.shared.layout.to_volume(self.id, run.start);
-        for (part, to) in out.chunks_mut(FETCH_BLOCKS as usize * BLOCK_BYTES).enumerate() {
-            let skip = part * FETCH_BLOCKS as usize;
-            let block = PayloadBlock(first.0 + skip as u32);
-            let range = payload_range(block, (to.len() / BLOCK_BYTES) as u32);
-            let store = &self.core.store;
-            let get = async || Ok(store.get_range(&name, range.clone()).await?);
-            if planted::is(Bug::ZerosOnStoreError) && get().await.is_err() {
-                to.fill(0);
-                continue;
-            }
-            let bytes = self.patiently(get).await?;
-            to.copy_from_slice(&bytes);
-            let blocks = to.chunks_exact(BLOCK_BYTES).zip(&sums[skip..]).zip(lba.0 + skip as u64..);
-            for ((content, sum), lba) in blocks {
-                if block_crc(Lba(lba), content) != *sum && !planted::is(Bug::NoChunkChecksum) {
-                    let found = format!("{name} holds other bytes than were sealed");
-                    return Err(self.corrupt(Lba(lba), found));
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Puts what was read in the memory cache, if it is still the newest version.
-    fn keep_read(&self, run: ShardRun, home: Home, content: &[u8]) {
-        let still = self.maps.borrow().resolve(run);
-        if still != Ok(vec![(run, home)]) && !planted::is(Bug::StaleCacheFill) {
-            return;
-        }
-        let mut cache = self.core.cache.borrow_mut();
-        for (block, content) in (run.start.0..).zip(content.chunks_exact(BLOCK_BYTES)) {
-            cache.put(self.volume, ShardBlock(block), content);
-        }
-    }
-
-    /// Asks the store again while it may help, in all no longer than a read may take.
-    pub(super) async fn patiently<T, F>(&self, ask: F) -> Result<T, VolumeError>
-    where
-        F: AsyncFn() -> Result<T, ReadError>,
-    {
-        let start = self.core.runtime.now();
-        let mut pause = RETRY_FIRST;
-        loop {
-            let error = match ask().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let spent = self.core.runtime.now().saturating_sub(start);
-            match error.kind() {
-                ErrorKind::Retry | ErrorKind::NoSpace if spent < READ_TIMEOUT => {}
-                ErrorKind::Retry | ErrorKind::NoSpace => return Err(error.into()),
-                ErrorKind::Corrupt | ErrorKind::Fenced => {
-                    return Err(self.corrupt(Lba(0), error.to_string()));
-                }
-            }
-            self.core.runtime.sleep(pause).await;
-            pause = longer(pause);
-        }
+        let first = Lba(lba.0 - u64::from(place.skipped()));
+        Extent::new(first, u64::from(place.blocks())).expect("entries are not empty")
     }
 
     pub(super) fn corrupt(&self, lba: Lba, found: String) -> VolumeError {

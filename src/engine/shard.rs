@@ -23,6 +23,7 @@ use super::log::{Log, NoRoom};
 use super::message::{Answer, ObjectIds, OpenShard, ShardAsk};
 use super::peers::Outcome;
 use super::place::Place;
+use super::read_ahead::Streams;
 use super::sealed::SealedMap;
 use super::shared::Shared;
 
@@ -50,6 +51,7 @@ pub struct Shard<E: Env> {
     /// Pages folded and uploaded, for when their manifest is published.
     pub(super) folding: RefCell<Vec<(super::sealed::PageNo, Option<chunk::PageRef>)>>,
     pub(super) syncing_bytes: Cell<u64>,
+    pub(super) streams: RefCell<Streams>,
 }
 
 impl<E: Env> Shard<E> {
@@ -104,6 +106,7 @@ impl<E: Env> Shard<E> {
             maps: RefCell::new(maps),
             folding: RefCell::default(),
             syncing_bytes: Cell::new(0),
+            streams: RefCell::default(),
         });
         shard.start_tasks();
         core.add_shard(volume, shard);

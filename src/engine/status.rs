@@ -92,6 +92,8 @@ impl<E: Env> Shard<E> {
             written: 0,
             unpublished_age: None,
             published_age: None,
+            disk_cached: self.core.chunk_cache.bytes(),
+            store: self.core.health.borrow().state(),
         }
     }
 

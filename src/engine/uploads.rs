@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunk::{ErrorKind, MapObjectBuilder, ObjectName, ObjectStore};
+use chunk::{ChunkIndex, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
@@ -104,20 +104,30 @@ impl<E: Env> Uploads<E> {
         object: impl Into<Bytes>,
     ) -> Result<(), VolumeError> {
         let permit = self.core.uploads.take().await;
-        self.start_with(permit, name, object)
+        self.start_with(permit, name, object.into(), None)
     }
 
-    /// Starts a put.
+    /// Starts the put of a chunk; what the store has is then kept in the caches on the disk, too.
     ///
     /// # Errors
     /// One that was started before failed for good.
-    pub(super) fn start_with(
+    pub(super) fn start_chunk(
+        &self,
+        permit: UploadPermit,
+        index: ChunkIndex,
+        object: Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let name = index.info().id.chunk_name(self.shared.volume);
+        self.start_with(permit, name, object.into(), Some(index))
+    }
+
+    fn start_with(
         &self,
         permit: UploadPermit,
         name: ObjectName,
-        object: impl Into<Bytes>,
+        object: Bytes,
+        chunk: Option<ChunkIndex>,
     ) -> Result<(), VolumeError> {
-        let object = object.into();
         self.failure()?;
         let progress = self.progress.clone();
         progress.under_way.set(progress.under_way.get() + 1);
@@ -127,13 +137,19 @@ impl<E: Env> Uploads<E> {
         let (objects, before) = core.uploads.under_way();
         core.uploads.under_way.set((objects + 1, before + bytes));
         self.core.runtime.spawn(async move {
-            if let Err(cause) = put(&core, &shared, &name, object).await {
+            let outcome = put(&core, &shared, &name, object.clone()).await;
+            let is_there = outcome.is_ok();
+            if let Err(cause) = outcome {
                 progress.failed.replace(Some(cause));
             }
             progress.under_way.set(progress.under_way.get() - 1);
             progress.changed.notify();
             let (objects, before) = core.uploads.under_way();
             core.uploads.under_way.set((objects - 1, before - bytes));
+            if let Some(index) = chunk.filter(|_| is_there) {
+                core.keep_chunk(&shared, &index, &object).await;
+            }
+            core.uploads.keep(object);
             drop(permit);
         });
         Ok(())
@@ -172,11 +188,13 @@ async fn put<E: Env>(
     let mut pause = RETRY_FIRST;
     loop {
         shared.alive()?;
-        match core.store.put(name, object.clone()).await {
-            Ok(()) => {
-                core.uploads.keep(object);
-                return Ok(());
-            }
+        let begun = core.runtime.now();
+        let outcome = core.store.put(name, object.clone()).await;
+        let span = core.runtime.now().saturating_sub(begun);
+        let has_failed = matches!(&outcome, Err(error) if error.kind() == ErrorKind::Retry);
+        core.health.borrow_mut().note(!has_failed, span);
+        match outcome {
+            Ok(()) => return Ok(()),
             Err(_) if planted::is(Bug::UploadErrorIgnored) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error.into()),
             Err(_) => core.runtime.sleep(pause).await,

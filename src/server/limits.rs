@@ -41,6 +41,10 @@ pub const CONNECTION_RESERVE: usize = 256 << 10;
 /// Least payload memory of one core: one of the largest requests.
 pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
 
+/// Slots of one file of the cache on the disk: 64 MiB, so that the largest default takes 128 open
+/// files.
+pub const SLAB_SLOTS: u32 = 512;
+
 /// Objects that a core builds and uploads at a time, however little memory there is: one is built
 /// while one is uploaded ...
 pub const MIN_UPLOADS: usize = 2;

@@ -1,16 +1,17 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine, and a sixteenth to chunks on their way to the store; the rest is for
-//! append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
+//! between sockets and engine, a sixteenth to chunks on their way to the store, and a thirty-second
+//! part to what is read ahead; the rest is for append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
 //! each core, the cache gives the rest, down to a sixteenth of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
 
-use super::limits::{MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS};
+use super::limits::{MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, SLAB_SLOTS};
 use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
+use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
 use crate::engine::limits::Tuning;
 
 /// The bounds of the engine that follow from the settings.
@@ -30,9 +31,19 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         segments: clamp(segments),
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
+        read_ahead_blocks: memory / 32 / cores / BLOCK_BYTES as u64,
+        disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
         uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
     }
+}
+
+/// The cache on the disk of one core, in files of [`SLAB_SLOTS`] slots, or one smaller file.
+fn disk_cache(bytes: u64) -> CacheSize {
+    let slots = bytes / (u64::from(SLOT_BLOCKS) * BLOCK_BYTES as u64);
+    let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+    let slab_slots = slots.min(SLAB_SLOTS);
+    CacheSize { slabs: slots.checked_div(slab_slots).unwrap_or(0), slab_slots }
 }
 
 /// Bytes of payload that one core holds at most.

@@ -71,6 +71,8 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         rpo_age: wanted.cut_every,
         fold_chunks: wanted.fold_after as usize,
         chunk_blocks: wanted.chunk_blocks as u32,
+        read_ahead_blocks: wanted.read_ahead_blocks,
+        disk_cache: wanted.disk_cache,
         ring_messages: wanted.ring_messages,
     }
 }

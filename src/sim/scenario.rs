@@ -10,6 +10,7 @@ use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
 use super::random::Random;
 use super::store::StoreFaults;
+use crate::engine::chunk_cache::CacheSize;
 
 /// Blocks of the smallest stripe and of one map page.
 const STRIPE_BLOCKS: u64 = 1 << wal::layout::MIN_STRIPE_SHIFT;
@@ -34,6 +35,10 @@ pub struct Tuning {
     pub cut_every: Duration,
     /// Dirty blocks that make a cut.
     pub cut_blocks: u64,
+    /// Blocks that a core reads ahead.
+    pub read_ahead_blocks: u64,
+    /// The cache on the local disk, of one core.
+    pub disk_cache: CacheSize,
     /// Messages that a ring of the mesh holds.
     pub ring_messages: usize,
     /// Longest time that a message takes from core to core.
@@ -51,6 +56,8 @@ impl Tuning {
             fold_after: random.scaled(1..32),
             cut_every: Duration::from_millis(random.scaled(1..10_000)),
             cut_blocks: random.scaled(8..512),
+            read_ahead_blocks: 0,
+            disk_cache: CacheSize::default(),
             ring_messages: random.scaled(6..64) as usize,
             ring_delay: Duration::from_micros(60),
         }
@@ -143,6 +150,8 @@ pub struct Scenario {
     pub take_over_one_in: u64,
     /// One in this many disk calls stalls.
     pub stall_one_in: u64,
+    /// One in this many lives finds the cache on its disk damaged; none if 0.
+    pub cache_rot_one_in: u64,
     /// One in this many lives meets an error of the disk.
     pub disk_error_one_in: u64,
     /// A call of the second life that fails.
@@ -196,6 +205,7 @@ impl Scenario {
             disk_loss_one_in: 0,
             take_over_one_in: 0,
             stall_one_in: if random.chance(4) { 100 } else { 0 },
+            cache_rot_one_in: 0,
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             fails_at: None,
             full_one_in: 0,
@@ -214,7 +224,7 @@ impl Scenario {
             acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store().with_a_bad_disk()
+        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -237,6 +247,7 @@ impl Scenario {
             full_one_in: 0,
             rest_one_in: 0,
             rot_one_in: 0,
+            cache_rot_one_in: 0,
             outage_one_in: 0,
             store: StoreFaults::default(),
             tuning: Tuning {
@@ -250,6 +261,8 @@ impl Scenario {
                 cut_blocks: 512,
                 ring_messages: 16,
                 ring_delay: Duration::from_micros(60),
+                read_ahead_blocks: 0,
+                disk_cache: CacheSize::default(),
             },
             ..Self::draw(0)
         }
@@ -311,6 +324,21 @@ impl Scenario {
                 self.tuning.cut_every = Duration::from_secs(100);
                 self.mix.cut = random.below(2);
             }
+        }
+        self
+    }
+
+    /// Adds what reads do beside reading: a cache on the disk that is too small for the chunks and
+    /// rots, and reading ahead.
+    fn with_caches(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "caches");
+        if random.chance(2) {
+            let (slabs, slab_slots) = (random.scaled(1..4) as u32, random.scaled(1..8) as u32);
+            self.tuning.disk_cache = CacheSize { slabs, slab_slots };
+            self.cache_rot_one_in = if random.chance(2) { 0 } else { random.scaled(1..4) };
+        }
+        if random.chance(2) {
+            self.tuning.read_ahead_blocks = random.scaled(1..256);
         }
         self
     }

@@ -108,6 +108,8 @@ bugs! {
     UploadErrorIgnored = "upload-error-ignored",
     /// Bytes of a chunk are returned without their checksums.
     NoChunkChecksum = "no-chunk-checksum",
+    /// Bytes from the cache on the local disk are returned without their checksums.
+    CacheUnchecked = "cache-unchecked",
 }
 
 impl Bug {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::trigger::Trigger;
 use super::{Fault, World};
 use crate::engine::mesh::CoreId;
-use crate::sim::disk::{Call, DiskFaults};
+use crate::sim::disk::{Call, DiskFaults, Rot};
 use crate::sim::executor::Budget;
 use crate::sim::host::Host;
 use crate::sim::judge::Command;
@@ -41,6 +41,7 @@ impl<S: Subject> World<S> {
         let (tuning, blocks) = (self.scenario.tuning, self.scenario.volume_blocks);
         let host = Host::boot(&self.executor, &self.drive, &self.bucket, cores, tuning, blocks);
         self.executor.note(&[u64::from(cores)], || format!("boot with {cores} cores, {end:?}"));
+        self.rot_cache();
         let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &self.drive);
         self.drive.forgive();
         let worked = self.stay(&host, &shift, end)?;
@@ -130,6 +131,7 @@ impl<S: Subject> World<S> {
     fn weigh(&self, host: &Host, before: u64) -> Result<(), Fault> {
         let tuning = &host.tuning;
         let shard = tuning.wal_segments * tuning.segment_blocks * wal::BLOCK_BYTES as u64;
+        let shard = shard + tuning.disk_cache.bytes();
         let (used, most) = (self.drive.used(), before + shard * host.cores.len() as u64);
         if S::CUTS && used > most { Err(Fault::Overfull { used, most }) } else { Ok(()) }
     }
@@ -201,6 +203,23 @@ impl<S: Subject> World<S> {
         });
         self.executor.run(BUDGET, || result.borrow().is_some() || self.is_time(trigger))?;
         Ok(result.take())
+    }
+
+    /// Damages what an earlier life left in its cache, in a few places.
+    fn rot_cache(&mut self) {
+        if !self.random.chance(self.scenario.cache_rot_one_in) {
+            return;
+        }
+        for (path, content) in self.drive.files() {
+            if !path.starts_with("cache/") {
+                continue;
+            }
+            for _ in 0..self.random.scaled(1..400) {
+                let at = self.random.below(content.len() as u64);
+                let rot = *self.random.pick(&[Rot::Bit, Rot::Byte, Rot::Sector]);
+                self.drive.rot(&path, at, rot);
+            }
+        }
     }
 
     pub(super) fn draw_trigger(&mut self, steps: u64) -> Trigger {

@@ -122,12 +122,12 @@ impl<S: Subject> World<S> {
     pub(super) fn come_back(&mut self, replaced: Replaced) -> Result<(), Fault> {
         let Replaced { drive, ghost } = replaced;
         self.stop_faults();
-        let before = drive.files();
+        let before = logs(&drive);
         let mut host = self.boot(&drive);
         self.executor.note(&[0xBAC6], || "the host that was replaced comes back".to_owned());
         let mut opened = self.open_again(&host)?;
         if opened.is_err() {
-            if drive.files() != before {
+            if logs(&drive) != before {
                 return Err(Fault::Trespass("changed a log that was set aside".into()));
             }
             self.executor.kill(host.process());
@@ -143,7 +143,7 @@ impl<S: Subject> World<S> {
         self.life += 1;
         let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &drive);
         assert!(self.look(&host, &shift, &volumes, Trigger::NEVER)?, "nothing ends it");
-        let after = drive.files();
+        let after = logs(&drive);
         if ghost.is_kept() && !before.iter().all(|file| after.contains(file)) {
             return Err(Fault::Trespass("dropped what it never published".into()));
         }
@@ -183,4 +183,11 @@ impl<S: Subject> World<S> {
             shift.hire::<S>(&volumes[core], &host.cores[core].runtime, random);
         }
     }
+}
+
+/// All that a host keeps but the cache, which anybody may change.
+fn logs(drive: &Drive) -> Vec<(String, Vec<u8>)> {
+    let mut files = drive.files();
+    files.retain(|(path, _)| !path.starts_with("cache/"));
+    files
 }

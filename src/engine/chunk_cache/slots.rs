@@ -1,0 +1,148 @@
+//! What is in which slot, in memory.
+
+use ahash::AHashMap;
+use chunk::ChunkId;
+use wal::VolumeId;
+
+use super::SLOT_BLOCKS;
+use super::order::Order;
+use crate::engine::limits::PINNED_SLOTS_PASSED;
+
+/// A part of a chunk's payload that has a slot of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SlotKey {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its chunk.
+    pub chunk: ChunkId,
+    /// Number of the part, from 0.
+    pub part: u16,
+}
+
+impl SlotKey {
+    /// The part that has a payload block, and the block's place in it.
+    #[must_use]
+    pub fn of(volume: VolumeId, chunk: ChunkId, block: u32) -> (Self, u32) {
+        let part = u16::try_from(block / SLOT_BLOCKS).expect("chunks are short");
+        (Self { volume, chunk, part }, block % SLOT_BLOCKS)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    key: Option<SlotKey>,
+    /// A bit for each block that is there.
+    present: u32,
+    /// Reads and writes under way.
+    pins: u16,
+}
+
+/// All slots of a cache.
+#[derive(Default)]
+pub(super) struct Slots {
+    index: AHashMap<SlotKey, u32>,
+    slots: Vec<Slot>,
+    order: Order,
+    blocks: u64,
+}
+
+impl Slots {
+    /// Adds an empty slot, or one that an earlier run filled.
+    pub(super) fn push(&mut self, held: Option<(SlotKey, u32)>) {
+        let slot = self.slots.len() as u32;
+        let held = held.filter(|(key, _)| !self.index.contains_key(key));
+        let (key, present) = held.unzip();
+        let present = present.unwrap_or_default();
+        self.blocks += u64::from(present.count_ones());
+        self.slots.push(Slot { key, present, pins: 0 });
+        self.order.add_last(slot);
+        if let Some(key) = key {
+            self.index.insert(key, slot);
+            self.order.to_front(slot);
+        }
+    }
+
+    /// Blocks that are there.
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// The slot of a part.
+    pub(super) fn find(&self, key: SlotKey) -> Option<u32> {
+        self.index.get(&key).copied()
+    }
+
+    /// What a slot is for, and its blocks.
+    pub(super) fn held(&self, slot: u32) -> Option<(SlotKey, u32)> {
+        let Slot { key, present, .. } = self.slots[slot as usize];
+        key.map(|key| (key, present))
+    }
+
+    /// The blocks that a slot has.
+    pub(super) fn present(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].present
+    }
+
+    /// A slot was used.
+    pub(super) fn touch(&mut self, slot: u32) {
+        self.order.to_front(slot);
+    }
+
+    /// A slot is in use until it is unpinned.
+    pub(super) fn pin(&mut self, slot: u32) {
+        self.slots[slot as usize].pins += 1;
+    }
+
+    /// Ends one use.
+    pub(super) fn unpin(&mut self, slot: u32) {
+        self.slots[slot as usize].pins -= 1;
+    }
+
+    /// The slot of a part, or an empty one for it, or, if one may be emptied, the one that was used
+    /// longest ago; pinned. `None` if there is none that is not in use.
+    pub(super) fn take(&mut self, key: SlotKey, may_empty: bool) -> Option<u32> {
+        let slot = match self.find(key) {
+            Some(slot) => slot,
+            None => {
+                let is_free = |slot: &u32| self.slots[*slot as usize].pins == 0;
+                let slot = self.order.from_back().take(PINNED_SLOTS_PASSED).find(is_free)?;
+                if self.slots[slot as usize].key.is_some() && !may_empty {
+                    return None;
+                }
+                self.empty(slot);
+                self.slots[slot as usize].key = Some(key);
+                self.index.insert(key, slot);
+                slot
+            }
+        };
+        self.order.to_front(slot);
+        self.pin(slot);
+        Some(slot)
+    }
+
+    /// Blocks of a slot have been written, if it is still meant for them.
+    pub(super) fn add(&mut self, slot: u32, key: SlotKey, blocks: u32) {
+        let state = &mut self.slots[slot as usize];
+        if state.key == Some(key) {
+            self.blocks += u64::from((blocks & !state.present).count_ones());
+            state.present |= blocks;
+        }
+    }
+
+    /// Empties the slot of a part.
+    pub(super) fn forget(&mut self, key: SlotKey) {
+        if let Some(slot) = self.find(key) {
+            self.empty(slot);
+            self.order.to_back(slot);
+        }
+    }
+
+    fn empty(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        self.blocks -= u64::from(state.present.count_ones());
+        state.present = 0;
+        if let Some(key) = state.key.take() {
+            self.index.remove(&key);
+        }
+    }
+}
