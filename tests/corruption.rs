@@ -53,7 +53,7 @@ const CUT: Deed = Deed { command: Command::Cut, kind: ZeroKind::Zero };
 /// A volume with map pages, chunks that they do not know, and records of both shards of two
 /// openings.
 fn specimen() -> Specimen<Engine> {
-    let scenario = Scenario { windows: Vec::from([1010..1040]), ..Scenario::calm() };
+    let scenario = Scenario { windows: std::iter::once(1010..1040).collect(), ..Scenario::calm() };
     let folded = [write(1010, 12), CUT, write(1020, 12), zero(1012, 3, ZeroKind::Zero), CUT];
     let unfolded = [write(1030, 4), zero(1034, 2, ZeroKind::Discard), CUT];
     let logged = [write(1016, 2), FLUSH, write(1022, 5), zero(1036, 1, ZeroKind::Zero), FLUSH];

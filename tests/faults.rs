@@ -112,7 +112,7 @@ fn a_call_that_fails_is_the_last_that_is_believed() {
     for case in 0..number("KRAIT_FAULT_CALLS", FAILING_CALLS) {
         let call = calls[(case % calls.len() as u64) as usize];
         let nth = case / calls.len() as u64 / 2;
-        let opening = case / calls.len() as u64 % 2 == 0;
+        let opening = (case / calls.len() as u64).is_multiple_of(2);
         let drawn = Scenario::draw(case);
         let scenario = Scenario {
             fails_at: Some(FailsAt { call, nth, opening }),

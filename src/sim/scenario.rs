@@ -234,7 +234,7 @@ impl Scenario {
         let quiet = Mix { write: 1, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0 };
         Self {
             volume_blocks: 2 * STRIPE_BLOCKS,
-            windows: Vec::from([STRIPE_BLOCKS - 2..STRIPE_BLOCKS + 2]),
+            windows: std::iter::once(STRIPE_BLOCKS - 2..STRIPE_BLOCKS + 2).collect(),
             most_cores: 2,
             clients: 1,
             mix: quiet,
