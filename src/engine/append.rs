@@ -239,6 +239,10 @@ impl<E: Env> Log<E> {
             Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
                 state.starved = Some(cause.into());
             }
+            // It is full of those that are being made ready: no more than they.
+            Err(PoolError::Full { .. }) if state.preparing > 0 => {
+                state.spares_wanted = state.spares.len() + state.preparing;
+            }
             Err(PoolError::Full { .. }) => state.full = true,
             Err(PoolError::NoSpace(_)) => {
                 state.full = true;
