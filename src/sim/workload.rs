@@ -144,7 +144,9 @@ impl Shift {
                 runtime.sleep(Duration::from_micros(micros)).await;
             }
             if self.losing.get() {
-                runtime.sleep(Duration::from_millis(1)).await;
+                // The other host may hang in its opening for a minute or more, and a world has only
+                // so many steps.
+                runtime.sleep(Duration::from_millis(5)).await;
             }
             // Commands that are answered at once must not keep the core for themselves.
             runtime.pause().await;
