@@ -232,6 +232,7 @@ impl<E: Env> Log<E> {
         let acquired = self.pool.acquire().await;
         let mut state = self.state.borrow_mut();
         state.preparing -= 1;
+        state.crowded = false;
         match acquired {
             Ok(segment) => state.spares.push(segment),
             Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
@@ -239,10 +240,8 @@ impl<E: Env> Log<E> {
             Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
                 state.starved = Some(cause.into());
             }
-            // It is full of those that are being made ready: no more than they.
-            Err(PoolError::Full { .. }) if state.preparing > 0 => {
-                state.spares_wanted = state.spares.len() + state.preparing;
-            }
+            // Full of segments that are being made, which may fail: let them.
+            Err(PoolError::Full { .. }) if state.preparing > 0 => state.crowded = true,
             Err(PoolError::Full { .. }) => state.full = true,
             Err(PoolError::NoSpace(_)) => {
                 state.full = true;
@@ -274,7 +273,7 @@ impl<E: Env> Log<E> {
             state.spares_wanted = state.spares_wanted.max(1);
         }
         let few = state.spares.len() + state.preparing < state.spares_wanted;
-        if !few || state.full || state.starved.is_some() {
+        if !few || state.crowded || state.full || state.starved.is_some() {
             return None;
         }
         state.preparing += 1;

@@ -248,13 +248,11 @@ impl<D: Disk> ChunkCache<D> {
         buf.copy_from_slice(bytes);
         let at = at + u64::from(within) * BLOCK_BYTES as u64;
         let written = file.write_at(at, Rc::new(buf)).await;
-        let mut slots = self.slots.borrow_mut();
         if written.is_err() {
-            slots.forget(key);
+            self.slots.borrow_mut().forget(key);
             return None;
         }
-        slots.add(slot, key, blocks);
-        drop(slots);
+        self.slots.borrow_mut().add(slot, key, blocks);
         drop(pin);
         self.count(|counts| counts.filled += 1);
         self.write_table(slot).await

@@ -222,7 +222,7 @@ impl<E: Env> Shard<E> {
                 }
                 let cache = &self.core.chunk_cache;
                 cache.forget((self.shared.volume, job.chunk), job.blocks.start);
-                Ok(Ended::Lost(job.from_store(cache.granule())))
+                Ok(Ended::Lost(job.into_store_job(cache.granule())))
             }
             Running::Store(job, flight) => {
                 let bytes = match flight.flight.outcome().expect("it has landed") {
@@ -235,7 +235,8 @@ impl<E: Env> Shard<E> {
                     Err(error) => return Err(error),
                 };
                 let first = flight.blocks.start;
-                if !self.is_right(&job, first, &bytes) {
+                let is_right = self.is_right(&job, first, &bytes);
+                if !is_right && !planted::is(Bug::NoChunkChecksum) {
                     let name = job.chunk.chunk_name(self.shared.volume);
                     let lba = self.shared.layout.to_volume(self.id, job.parts[0].run.start);
                     let found = format!("{name} holds other bytes than were sealed");
@@ -271,11 +272,11 @@ impl<E: Env> Shard<E> {
         job.parts.iter().all(|part| {
             let Some(content) = content(part, first, bytes) else { return false };
             let lba = self.shared.layout.to_volume(self.id, part.run.start);
-            let blocks = content.chunks_exact(BLOCK_BYTES).zip(&part.sums).zip(lba.0..);
+            let mut blocks = content.chunks_exact(BLOCK_BYTES).zip(&part.sums).zip(lba.0..);
             let right = |((block, sum), lba): ((&[u8], &u32), u64)| {
                 chunk::block_crc(Lba(lba), block) == *sum
             };
-            blocks.map(right).all(|right| right) || planted::is(Bug::NoChunkChecksum)
+            blocks.all(right)
         })
     }
 

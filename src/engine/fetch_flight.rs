@@ -84,10 +84,12 @@ type PageFlight = Flight<Rc<MapPage>>;
 /// A map page at a place; a volume may have it at another one meanwhile.
 type PageKey = (VolumeId, PageIndex, ChunkId, u32);
 
+type RangesByChunk = AHashMap<(VolumeId, ChunkId), Vec<Rc<RangeFlight>>>;
+
 /// What a core has on its way from the store.
 #[derive(Default)]
 pub(super) struct Fetches {
-    ranges: RefCell<AHashMap<(VolumeId, ChunkId), Vec<Rc<RangeFlight>>>>,
+    ranges: RefCell<RangesByChunk>,
     pages: RefCell<AHashMap<PageKey, Rc<PageFlight>>>,
 }
 

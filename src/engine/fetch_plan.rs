@@ -90,7 +90,7 @@ impl ChunkJob {
     }
 
     /// The same, from the store.
-    pub(super) fn from_store(self, granule: u32) -> Self {
+    pub(super) fn into_store_job(self, granule: u32) -> Self {
         let wanted = self.wanted();
         let blocks = rounded(&wanted, granule);
         Self { spot: Spot::Store, blocks, ..self }

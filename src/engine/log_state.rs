@@ -98,6 +98,8 @@ pub(super) struct State<E: Env> {
     pub(super) spares_wanted: usize,
     /// Segments that are being made ready.
     pub(super) preparing: usize,
+    /// No more can be made before one of those is ready, or has failed.
+    pub(super) crowded: bool,
     pub(super) appended: Lsn,
     pub(super) durable: Lsn,
     /// Records that somebody waits to see durable.
@@ -139,6 +141,7 @@ impl<E: Env> State<E> {
             spares: Vec::new(),
             spares_wanted: 0,
             preparing: 0,
+            crowded: false,
             appended: Lsn(0),
             durable: Lsn(0),
             wanted: BTreeSet::new(),

@@ -30,7 +30,7 @@ impl Order {
     }
 
     /// The slot was used just now.
-    pub(super) fn to_front(&mut self, used: u32) {
+    pub(super) fn put_first(&mut self, used: u32) {
         self.unlink(used);
         let link = Link { before: NONE, behind: self.first.unwrap_or(NONE) };
         match self.first {
@@ -42,13 +42,13 @@ impl Order {
     }
 
     /// The slot has nothing worth keeping.
-    pub(super) fn to_back(&mut self, useless: u32) {
+    pub(super) fn put_last(&mut self, useless: u32) {
         self.unlink(useless);
         self.link_last(useless);
     }
 
     /// Slots from the one that was not used for longest on.
-    pub(super) fn from_back(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(self.last, |at| slot(self.links[*at as usize].before))
     }
 
@@ -92,15 +92,15 @@ mod tests {
                 let slot = (number >> 16) % 7;
                 list.retain(|other| *other != slot);
                 if number >> 31 == 0 {
-                    order.to_front(slot);
+                    order.put_first(slot);
                     list.insert(0, slot);
                 } else {
-                    order.to_back(slot);
+                    order.put_last(slot);
                     list.push(slot);
                 }
             }
-            let from_back: Vec<_> = order.from_back().collect();
-            assert!(from_back.iter().eq(list.iter().rev()), "{from_back:?} {list:?}");
+            let oldest_first: Vec<_> = order.oldest_first().collect();
+            assert!(oldest_first.iter().eq(list.iter().rev()), "{oldest_first:?} {list:?}");
         }
     }
 }

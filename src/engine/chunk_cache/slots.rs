@@ -58,7 +58,7 @@ impl Slots {
         self.order.add_last(slot);
         if let Some(key) = key {
             self.index.insert(key, slot);
-            self.order.to_front(slot);
+            self.order.put_first(slot);
         }
     }
 
@@ -85,7 +85,7 @@ impl Slots {
 
     /// A slot was used.
     pub(super) fn touch(&mut self, slot: u32) {
-        self.order.to_front(slot);
+        self.order.put_first(slot);
     }
 
     /// A slot is in use until it is unpinned.
@@ -105,7 +105,7 @@ impl Slots {
             Some(slot) => slot,
             None => {
                 let is_free = |slot: &u32| self.slots[*slot as usize].pins == 0;
-                let slot = self.order.from_back().take(PINNED_SLOTS_PASSED).find(is_free)?;
+                let slot = self.order.oldest_first().take(PINNED_SLOTS_PASSED).find(is_free)?;
                 if self.slots[slot as usize].key.is_some() && !may_empty {
                     return None;
                 }
@@ -115,7 +115,7 @@ impl Slots {
                 slot
             }
         };
-        self.order.to_front(slot);
+        self.order.put_first(slot);
         self.pin(slot);
         Some(slot)
     }
@@ -133,7 +133,7 @@ impl Slots {
     pub(super) fn forget(&mut self, key: SlotKey) {
         if let Some(slot) = self.find(key) {
             self.empty(slot);
-            self.order.to_back(slot);
+            self.order.put_last(slot);
         }
     }
 
