@@ -308,7 +308,13 @@ impl SimStore {
     }
 
     /// The object as it is at some moment of the call.
-    async fn look(&self, action: &'static str, name: &ObjectName) -> Result<Bytes, StoreError> {
+    /// Wrong bytes are among those that are `wanted`.
+    async fn look(
+        &self,
+        action: &'static str,
+        name: &ObjectName,
+        wanted: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
         let fate = self.begin(action, name.as_str(), &[]);
         self.wait().await;
         let found = self.bucket.shelf.objects.borrow().get(name.as_str()).cloned();
@@ -318,7 +324,7 @@ impl SimStore {
         }
         self.wait().await;
         found
-            .and_then(|body| self.distort(body))
+            .and_then(|body| self.distort(body, wanted))
             .ok_or_else(|| StoreError::NotFound { action, object: name.to_string() })
     }
 }
@@ -337,14 +343,14 @@ impl ObjectStore for SimStore {
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        let body = self.look("read", name).await?;
+        let body = self.look("read", name, range.clone()).await?;
         let wanted = body.get(range.start as usize..range.end as usize).map(<[u8]>::to_vec);
         let len = body.len() as u64;
         wanted.ok_or_else(|| StoreError::Range { object: name.to_string(), range, len })
     }
 
     async fn head(&self, name: &ObjectName) -> Result<u64, StoreError> {
-        self.look("look up", name).await.map(|body| body.len() as u64)
+        self.look("look up", name, 0..u64::MAX).await.map(|body| body.len() as u64)
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {

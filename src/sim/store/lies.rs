@@ -1,5 +1,7 @@
 //! Answers that are not true.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::SimStore;
@@ -14,7 +16,7 @@ enum Answer {
 
 impl SimStore {
     /// What a read is told instead of an object that is there.
-    pub(super) fn distort(&self, body: Bytes) -> Option<Bytes> {
+    pub(super) fn distort(&self, body: Bytes, wanted: Range<u64>) -> Option<Bytes> {
         let shelf = &self.bucket.shelf;
         let random = &mut *shelf.random.borrow_mut();
         if body.is_empty() || !random.chance(shelf.faults.borrow().lie_one_in) {
@@ -26,8 +28,10 @@ impl SimStore {
         match answer {
             Answer::Damaged => {
                 let mut damaged = body.to_vec();
-                let at = random.below(body.len() as u64) as usize;
-                let end = (at + random.scaled(1..4096) as usize).min(body.len());
+                let len = body.len() as u64;
+                let (from, to) = (wanted.start.min(len - 1), wanted.end.min(len));
+                let at = from + random.below(to.saturating_sub(from).max(1));
+                let (at, end) = (at as usize, (at + random.scaled(1..4096)).min(len) as usize);
                 damaged[at..end].iter_mut().for_each(|byte| *byte ^= random.within(1..256) as u8);
                 Some(damaged.into())
             }
