@@ -45,6 +45,8 @@ pub struct Core<E: Env> {
     pub(super) fetches: Fetches,
     /// Blocks that are being read ahead.
     pub(super) ahead: Cell<u64>,
+    /// Bytes that are being fetched for reads.
+    pub(super) fetching: Cell<usize>,
     /// What may be on its way to the store at a time.
     pub(super) uploads: UploadMemory,
     /// Open volumes; the one of core 0 counts.
@@ -75,6 +77,7 @@ impl<E: Env> Core<E> {
             ahead: Cell::new(0),
             tuning,
             host,
+            fetching: Cell::new(0),
             uploads: UploadMemory::new(tuning.uploads),
             registry: Registry::default(),
             cache: RefCell::new(BlockCache::new(tuning.cache_blocks)),

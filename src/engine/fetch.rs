@@ -5,7 +5,7 @@
 //! long that takes. A log entry can go while its turn comes: a manifest covers it by then, and the
 //! map knows a newer home.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -61,6 +61,22 @@ impl<E: Env> Running<E> {
     }
 }
 
+/// Bytes that one read under way has of what the core may fetch at a time.
+struct Share<'c>(&'c Cell<usize>, usize);
+
+impl<'c> Share<'c> {
+    fn take(fetching: &'c Cell<usize>, bytes: usize) -> Self {
+        fetching.set(fetching.get() + bytes);
+        Self(fetching, bytes)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - self.1);
+    }
+}
+
 /// What became of a read.
 enum Ended {
     /// All of it was taken.
@@ -88,19 +104,24 @@ impl<E: Env> Shard<E> {
         let mut waiting = self.plan(fetch);
         let arrived = Rc::new(Signal::default());
         let mut running: Vec<Running<E>> = Vec::new();
+        let mut shares = Vec::new();
         let (mut moved, mut slice) = (Vec::new(), 0);
         loop {
+            // One at a time is every request's right; more is what the core has to spare.
             while running.len() < FETCHES_PER_REQUEST
-                && running.iter().map(Running::bytes).sum::<usize>() < FETCH_WINDOW_BYTES
+                && (running.is_empty() || self.core.fetching.get() < FETCH_WINDOW_BYTES)
                 && let Some(job) = waiting.pop_front()
             {
-                running.push(self.start(job, &arrived));
+                let job = self.start(job, &arrived);
+                shares.push(Share::take(&self.core.fetching, job.bytes()));
+                running.push(job);
             }
             if running.is_empty() {
                 return Ok(moved);
             }
             let at = self.first_ended(&running, &arrived, deadline).await?;
             let ended = running.remove(at);
+            drop(shares.remove(at));
             slice += ended.bytes();
             match self.end(ended, &mut take)? {
                 Ended::Taken => {}

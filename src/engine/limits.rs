@@ -22,7 +22,7 @@ pub const BATCH_MIN_BYTES: usize = 128 << 10;
 pub const ROLL_BLOCKS: u32 = 1 + ENTRY_MAX_BLOCKS;
 
 /// Filled append buffers that may wait for the disk, per shard of a volume.
-pub const BATCHES_WAITING: usize = 8;
+pub const BATCHES_WAITING: usize = 5;
 
 /// Append buffers under way to the disk at a time, per shard of a volume: a core that is busy with
 /// the next writes notices late that one has ended, and meanwhile the disk has the others.
@@ -68,9 +68,6 @@ pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
 /// See [`UNSYNCED_AGE`].
 pub const UNSYNCED_BYTES: u64 = 512 << 20;
 
-/// Objects whose memory a core keeps for the next ones.
-pub const OBJECTS_KEPT: usize = 4;
-
 /// First and longest pause between tries of an upload that failed.
 pub const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// See [`RETRY_FIRST`].
@@ -100,8 +97,9 @@ pub const FETCHES_PER_REQUEST: usize = 16;
 /// Chunk indexes and directory segments that an opening reads at a time: it waits for the latency
 /// of a far store now and then, not once for each.
 pub const OPENING_READS: usize = 32;
-/// Most bytes of them, beside the memory of the read itself; the last piece may go beyond.
-pub const FETCH_WINDOW_BYTES: usize = 4 << 20;
+/// Bytes that one core fetches at a time, beside the memory of the reads themselves; the last piece
+/// may go beyond, and each request may always fetch one.
+pub const FETCH_WINDOW_BYTES: usize = 2 << 20;
 
 /// Payload blocks between two wanted ones of a chunk that are read along rather than asking twice:
 /// 64 KiB take less time than one more request, on a local disk as from a remote store.

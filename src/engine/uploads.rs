@@ -12,7 +12,7 @@ use wal::runtime::Runtime;
 use super::Env;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{OBJECTS_KEPT, RETRY_FIRST};
+use super::limits::RETRY_FIRST;
 use super::read::longer;
 use super::shared::Shared;
 use super::signal::Signal;
@@ -24,6 +24,7 @@ pub(super) struct UploadMemory {
     under_way: Cell<(usize, u64)>,
     /// Memory of objects that were uploaded, for the next ones.
     kept: RefCell<Vec<Vec<u8>>>,
+    most_kept: usize,
 }
 
 struct Free {
@@ -39,7 +40,12 @@ impl UploadMemory {
     /// Memory for so many objects.
     pub(super) fn new(objects: usize) -> Self {
         let free = Free { objects: Cell::new(objects), changed: Signal::default() };
-        Self { free: Rc::new(free), under_way: Cell::default(), kept: RefCell::default() }
+        Self {
+            free: Rc::new(free),
+            under_way: Cell::default(),
+            kept: RefCell::default(),
+            most_kept: (objects / 2).max(1),
+        }
     }
 
     /// Objects under way, and their bytes.
@@ -63,7 +69,7 @@ impl UploadMemory {
     /// Keeps the memory of an object that the store has, if nobody else holds it.
     fn keep(&self, object: Bytes) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < OBJECTS_KEPT
+        if kept.len() < self.most_kept
             && let Ok(memory) = object.try_into_mut()
         {
             kept.push(memory.into());

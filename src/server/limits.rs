@@ -36,7 +36,7 @@ pub const CONNECTION_PAYLOAD: usize = 2 * MAX_PAYLOAD as usize;
 
 /// Payload that a connection may have under way beside the shared memory of its core, whatever
 /// others do.
-pub const CONNECTION_RESERVE: usize = 256 << 10;
+pub const CONNECTION_RESERVE: usize = 128 << 10;
 
 /// Least payload memory of one core: one of the largest requests.
 pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
@@ -44,6 +44,9 @@ pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
 /// Slots of one file of the cache on the disk: 64 MiB, so that the largest default takes 128 open
 /// files.
 pub const SLAB_SLOTS: u32 = 512;
+
+/// Memory that one core's append buffers and fetches take beside all shares.
+pub const CORE_BUFFERS: u64 = 16 << 20;
 
 /// Objects that a core builds and uploads at a time, however little memory there is: one is built
 /// while one is uploaded ...

@@ -8,7 +8,7 @@
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
 
-use super::limits::{MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, SLAB_SLOTS};
+use super::limits::{CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, SLAB_SLOTS};
 use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
@@ -20,7 +20,8 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let payload = core_payload(settings, cores) as u64 * u64::from(cores);
     let cores = u64::from(cores);
     let memory = settings.memory.0;
-    let cache = (memory / 4 + memory / 8).saturating_sub(payload).max(memory / 16);
+    let cache =
+        (memory / 4 + memory / 8).saturating_sub(payload + CORE_BUFFERS * cores).max(memory / 32);
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
     let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;

@@ -57,6 +57,12 @@ impl Home {
     pub fn krait(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_krait"));
         command.arg("--data-dir").arg(self.path("data"));
+        // What was set for the tests is nothing to the program.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("KRAIT_") {
+                command.env_remove(name);
+            }
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(["--cores", self.cores, "--memory", "256M"]).current_dir(self.dir.path());
         command
