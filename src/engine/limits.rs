@@ -22,7 +22,7 @@ pub const BATCH_MIN_BYTES: usize = 128 << 10;
 pub const ROLL_BLOCKS: u32 = 1 + ENTRY_MAX_BLOCKS;
 
 /// Filled append buffers that may wait for the disk, per shard of a volume.
-pub const BATCHES_WAITING: usize = 5;
+pub const BATCHES_WAITING: usize = 4;
 
 /// Append buffers under way to the disk at a time, per shard of a volume: a core that is busy with
 /// the next writes notices late that one has ended, and meanwhile the disk has the others.
@@ -99,7 +99,7 @@ pub const FETCHES_PER_REQUEST: usize = 16;
 pub const OPENING_READS: usize = 32;
 /// Bytes that one core fetches at a time, beside the memory of the reads themselves; the last piece
 /// may go beyond, and each request may always fetch one.
-pub const FETCH_WINDOW_BYTES: usize = 2 << 20;
+pub const FETCH_WINDOW_BYTES: usize = 1 << 20;
 
 /// Payload blocks between two wanted ones of a chunk that are read along rather than asking twice:
 /// 64 KiB take less time than one more request, on a local disk as from a remote store.

@@ -12,9 +12,9 @@ pub const MAX_IN_FLIGHT: usize = 256;
 
 /// First size of a connection's read buffer ...
 pub const READ_BUFFER_MIN: usize = 32 << 10;
-/// ... and the size up to which it grows while the client fills it: 64 writes of 4 KiB and their
+/// ... and the size up to which it grows while the client fills it: 20 writes of 4 KiB and their
 /// headers arrive with one system call.
-pub const READ_BUFFER_MAX: usize = 288 << 10;
+pub const READ_BUFFER_MAX: usize = 96 << 10;
 
 /// Payloads up to this size are taken from the read buffer; longer ones are read from the socket
 /// into memory of their own.
@@ -25,7 +25,7 @@ pub const INLINE_PAYLOAD: usize = 64 << 10;
 pub const INLINE_REPLY: usize = 64 << 10;
 
 /// Collected replies are sent before anything else when they exceed this.
-pub const REPLY_BATCH: usize = 256 << 10;
+pub const REPLY_BATCH: usize = 128 << 10;
 
 /// Bytes of one system call that sends; each must finish within [`STALL_TIMEOUT`].
 pub const SEND_BYTES: usize = 1 << 20;
@@ -45,6 +45,9 @@ pub const MIN_CORE_PAYLOAD: usize = MAX_PAYLOAD as usize;
 /// files.
 pub const SLAB_SLOTS: u32 = 512;
 
+/// Least memory of a process that reads ahead.
+pub const READ_AHEAD_MEMORY: u64 = 1 << 30;
+
 /// Memory that one core's append buffers and fetches take beside all shares.
 pub const CORE_BUFFERS: u64 = 16 << 20;
 
@@ -55,7 +58,7 @@ pub const MIN_UPLOADS: usize = 2;
 pub const MAX_UPLOADS: usize = 16;
 
 /// Buffers for large payloads that a core keeps for the next request.
-pub const KEPT_PAYLOAD: usize = 8 << 20;
+pub const KEPT_PAYLOAD: usize = 2 << 20;
 
 /// Longest time from connecting to the first request of the transmission phase, without the time
 /// that opening the volume takes.

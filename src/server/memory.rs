@@ -8,7 +8,9 @@
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
 
-use super::limits::{CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, SLAB_SLOTS};
+use super::limits::{
+    CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, READ_AHEAD_MEMORY, SLAB_SLOTS,
+};
 use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
@@ -24,6 +26,8 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         (memory / 4 + memory / 8).saturating_sub(payload + CORE_BUFFERS * cores).max(memory / 32);
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
+    // Where memory is short, what was asked for comes first.
+    let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 32 };
     let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
@@ -32,7 +36,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         segments: clamp(segments),
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
-        read_ahead_blocks: memory / 32 / cores / BLOCK_BYTES as u64,
+        read_ahead_blocks: read_ahead / cores / BLOCK_BYTES as u64,
         disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
         uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
