@@ -11,10 +11,9 @@ use wal::BLOCK_BYTES;
 use super::limits::{
     CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, READ_AHEAD_MEMORY, SLAB_SLOTS,
 };
-use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
-use crate::engine::limits::Tuning;
+use crate::engine::limits::{FETCH_WINDOW_LEAST, Tuning};
 
 /// The bounds of the engine that follow from the settings.
 #[must_use]
@@ -27,7 +26,8 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
     // Where memory is short, what was asked for comes first.
-    let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 32 };
+    let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 16 };
+    let fetch = usize::try_from(read_ahead / cores).unwrap_or(usize::MAX);
     let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
@@ -39,6 +39,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         read_ahead_blocks: read_ahead / cores / BLOCK_BYTES as u64,
         disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
         uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
+        fetch_bytes: fetch.max(FETCH_WINDOW_LEAST),
         ..Tuning::default()
     }
 }
