@@ -29,6 +29,8 @@ pub enum Key {
     CacheDisk,
     /// What goes when that cache is full.
     CachePolicy,
+    /// Volumes that stay in that cache.
+    CachePin,
     /// Server of an S3 store.
     S3Endpoint,
     /// Region of an S3 store.
@@ -57,7 +59,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -71,6 +73,7 @@ impl Key {
         Self::RpoBytes,
         Self::CacheDisk,
         Self::CachePolicy,
+        Self::CachePin,
         Self::S3Endpoint,
         Self::S3Region,
         Self::S3PathStyle,
@@ -102,6 +105,7 @@ impl Key {
             Self::RpoBytes => "rpo.bytes",
             Self::CacheDisk => "cache.disk",
             Self::CachePolicy => "cache.policy",
+            Self::CachePin => "cache.pin",
             Self::S3Endpoint => "s3.endpoint",
             Self::S3Region => "s3.region",
             Self::S3PathStyle => "s3.path_style",
@@ -134,6 +138,7 @@ impl Key {
             Self::RpoBytes => "KRAIT_RPO_BYTES",
             Self::CacheDisk => "KRAIT_CACHE_DISK",
             Self::CachePolicy => "KRAIT_CACHE_POLICY",
+            Self::CachePin => "KRAIT_CACHE_PIN",
             Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
             Self::S3Region => "KRAIT_S3_REGION",
             Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
@@ -166,6 +171,7 @@ impl Key {
             Self::RpoBytes => "--rpo-bytes",
             Self::CacheDisk => "--cache-disk",
             Self::CachePolicy => "--cache-policy",
+            Self::CachePin => "--cache-pin",
             Self::S3Endpoint => "--s3-endpoint",
             Self::S3Region => "--s3-region",
             Self::S3PathStyle => "--s3-path-style",
@@ -184,7 +190,7 @@ impl Key {
     /// Whether the setting is a list.
     #[must_use]
     pub const fn is_list(self) -> bool {
-        matches!(self, Self::Listen | Self::ReadOnly)
+        matches!(self, Self::Listen | Self::ReadOnly | Self::CachePin)
     }
 
     /// Whether the setting is true or false.

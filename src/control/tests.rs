@@ -16,6 +16,7 @@ fn settings(data_dir: &Path) -> Settings {
         disk_cache: crate::config::DiskCache {
             size: ByteSize::default(),
             policy: crate::config::CachePolicy::Lru,
+            pin: Vec::new(),
         },
         s3: crate::config::S3Settings::default(),
         cores: 1,

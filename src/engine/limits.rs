@@ -124,8 +124,18 @@ pub const READ_AHEAD_MOST: u64 = 8192;
 /// meanwhile is not kept. Each holds 1 MiB at most, an upload what it holds anyway.
 pub const FILLS_UNDER_WAY: usize = 8;
 
-/// Slots in use that the search for one to reuse passes: more than reads and writes under way.
+/// Slots of that cache that one write fills at most, if they lie side by side: 512 KiB.
+pub const FILL_SLOTS: usize = 4;
+
+/// Slots that may not be reused that the search for one passes: more than reads and writes are
+/// under way. Those of pinned volumes it does not meet again soon.
 pub const PINNED_SLOTS_PASSED: usize = 1024;
+
+/// Looks at the cache on the disk in the time that what is not used may stay there.
+pub const CACHE_AGES: u8 = 8;
+
+/// Slots of it that one of these looks counts between two pauses (about 5 ns each).
+pub const AGE_SLICE_SLOTS: u32 = 4096;
 
 /// A call that takes longer counts as slow.
 pub const SLOW_CALL: Duration = Duration::from_secs(2);
@@ -179,8 +189,12 @@ pub struct Tuning {
     pub uploads: usize,
     /// Blocks that one core reads ahead at a time, over all streams; 0 switches that off.
     pub read_ahead_blocks: u64,
+    /// Bytes that one core fetches at a time, over all requests; see [`FETCH_WINDOW_LEAST`].
+    pub fetch_bytes: usize,
     /// The cache of one core on the local disk.
     pub disk_cache: CacheSize,
+    /// How long what is not used stays there; `None`: until its room is wanted.
+    pub cache_ttl: Option<Duration>,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
@@ -189,8 +203,6 @@ impl Tuning {
     /// Segment files of one shard that are pre-written.
     #[must_use]
     pub fn written_segments(&self) -> usize {
-    /// Bytes that one core fetches at a time, over all requests; see [`FETCH_WINDOW_LEAST`].
-    pub fetch_bytes: usize,
         let segment = u64::from(self.segment_blocks) * BLOCK_BYTES as u64;
         (WRITTEN_LOG_BYTES / segment).max(1) as usize
     }
@@ -218,9 +230,10 @@ impl Default for Tuning {
             chunk_blocks: MAX_PAYLOAD_BLOCKS,
             uploads: 8,
             read_ahead_blocks: 0,
+            fetch_bytes: FETCH_WINDOW_LEAST,
             disk_cache: CacheSize::default(),
+            cache_ttl: None,
             ring_messages: RING_MESSAGES,
         }
     }
 }
-            fetch_bytes: FETCH_WINDOW_LEAST,

@@ -1,8 +1,9 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine, a sixteenth to chunks on their way to the store, and a thirty-second
-//! part to what is read ahead; the rest is for append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
+//! between sockets and engine, a sixteenth each to chunks on their way to the store and to what is
+//! on its way from there, most of it read ahead; the rest is for append buffers, maps, and the
+//! buffers of connections. Where an eighth is too little for one request of the largest size on
 //! each core, the cache gives the rest, down to a sixteenth of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
@@ -12,6 +13,7 @@ use super::limits::{
     CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, READ_AHEAD_MEMORY, SLAB_SLOTS,
 };
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
+use crate::config::{CachePolicy, Settings};
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
 use crate::engine::limits::{FETCH_WINDOW_LEAST, Tuning};
 
@@ -37,9 +39,13 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
         read_ahead_blocks: read_ahead / cores / BLOCK_BYTES as u64,
-        disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
-        uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         fetch_bytes: fetch.max(FETCH_WINDOW_LEAST),
+        disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
+        cache_ttl: match settings.disk_cache.policy {
+            CachePolicy::Lru => None,
+            CachePolicy::Ttl(ttl) => Some(ttl),
+        },
+        uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
     }
 }

@@ -74,6 +74,7 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         read_ahead_blocks: wanted.read_ahead_blocks,
         fetch_bytes: FETCH_WINDOW_LEAST,
         disk_cache: wanted.disk_cache,
+        cache_ttl: None,
         ring_messages: wanted.ring_messages,
     }
 }
