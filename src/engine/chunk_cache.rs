@@ -67,6 +67,15 @@ pub struct CacheCounts {
     pub filled: u64,
 }
 
+impl CacheCounts {
+    /// Adds those of another core.
+    pub fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.rejected += other.rejected;
+        self.filled += other.filled;
+    }
+}
+
 /// The cache of one core.
 pub struct ChunkCache<D: Disk> {
     size: CacheSize,
