@@ -1,9 +1,9 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine, a sixteenth each to chunks on their way to the store and to what is
-//! on its way from there, most of it read ahead; the rest is for append buffers, maps, and the
-//! buffers of connections. Where an eighth is too little for one request of the largest size on
+//! between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
+//! is short), and a sixteenth to what is on its way from there, most of it read ahead; the rest is
+//! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
 //! each core, the cache gives the rest, down to a sixteenth of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
@@ -30,7 +30,8 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     // Where memory is short, what was asked for comes first.
     let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 16 };
     let fetch = usize::try_from(read_ahead / cores).unwrap_or(usize::MAX);
-    let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;
+    let uploads = memory / if memory < READ_AHEAD_MEMORY { 16 } else { 10 };
+    let uploads = uploads / cores / MAX_CHUNK_BYTES as u64;
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
         cache_blocks: clamp(cache),
