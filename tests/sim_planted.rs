@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use chunk::Durability;
 use krait::sim::disk::PowerLoss;
 use krait::sim::engine::Engine;
 use krait::sim::judge::{BLOCK_SECTORS, Command};
@@ -26,6 +27,9 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
         Some(Bug::NoSpaceIsFinal) => drawn.full(),
         Some(Bug::CutTakenLate) => drawn.losing(),
         Some(Bug::StaleLogDropped) => drawn.contested(),
+        Some(Bug::LeaseIgnored | Bug::LeaseNotWaitedFor) => drawn.leased(),
+        Some(Bug::AnswersBeforeLog) => drawn.durable(Durability::Wal),
+        Some(Bug::FlushStaysLocal) => drawn.durable(Durability::Remote),
         Some(Bug::BuffersPileUp) => drawn.stalling(),
         Some(Bug::AmbiguousPutLost | Bug::DamageTakenForRival) => drawn.lying(),
         _ => drawn,
@@ -80,6 +84,9 @@ fn without_a_bug_nothing_is_found() {
         Bug::AmbiguousPutLost,
         Bug::CutTakenLate,
         Bug::StaleLogDropped,
+        Bug::LeaseIgnored,
+        Bug::AnswersBeforeLog,
+        Bug::FlushStaysLocal,
         Bug::BuffersPileUp,
     ];
     for bug in [None].into_iter().chain(focused.map(Some)) {

@@ -79,6 +79,15 @@ const _: () = assert!(
 /// that nobody overtook it, so it cannot be fewer than two.
 pub const MIN_KEPT_MANIFESTS: usize = 2;
 
+/// Shortest lease, in seconds: a busy store answers well within half of it, so it can be renewed.
+pub const MIN_LEASE_SECONDS: u16 = 5;
+
+/// Longest lease, in seconds: whoever takes over from a dead host waits that long.
+pub const MAX_LEASE_SECONDS: u16 = 3600;
+
+/// Seconds of a lease unless somebody says otherwise.
+pub const DEFAULT_LEASE_SECONDS: u16 = 30;
+
 /// How often the newest manifest may vanish between listing and reading before giving up.
 pub const LATEST_TRIES: usize = 64;
 

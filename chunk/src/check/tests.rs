@@ -14,6 +14,7 @@ use crate::manifest_log::publish;
 use crate::map_object::MapObjectBuilder;
 use crate::memory::MemoryStore;
 use crate::page::{MapPage, PageRun};
+use crate::promises::Promises;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
@@ -58,6 +59,7 @@ fn world_in(store: MemoryStore) -> World {
             id: VOLUME,
             size_bytes: 5 << 30,
             stripe_shift: 10,
+            promises: Promises::default(),
             created_unix_ms: 0,
         };
         let mut manifest = create(&store, new).await.unwrap();

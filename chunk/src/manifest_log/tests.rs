@@ -5,6 +5,7 @@ use futures_lite::future::block_on;
 use super::*;
 use crate::hooked::{Call, HookedStore};
 use crate::memory::MemoryStore;
+use crate::promises::Promises;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
@@ -17,6 +18,7 @@ fn body(seq: u64, salt: u8) -> Vec<u8> {
         name,
         size_bytes: 1 << 30,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 5,
         incarnation: wal::Incarnation(1),
         owner: [1; 16],
