@@ -188,6 +188,21 @@ fn rule_2_acknowledged_writes_survive_where_that_is_the_promise() {
 }
 
 #[test]
+fn rule_4_a_flush_of_a_remote_volume_outlives_the_disk() {
+    for (durability, verdict) in
+        [(Durability::Remote, Err(Verdict::SilentZeros)), (Durability::Wal, Ok(()))]
+    {
+        let mut bench = Bench::new();
+        bench.judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), durability);
+        bench.write(0, 1);
+        bench.flush();
+        bench.judge.crash(true);
+        bench.clear(0, 1);
+        assert_eq!(bench.recover(), verdict, "{durability}");
+    }
+}
+
+#[test]
 fn rule_3_what_recovery_showed_is_the_floor() {
     let mut bench = Bench::new();
     let old = bench.write(0, 1);
