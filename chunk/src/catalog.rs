@@ -91,7 +91,7 @@ pub async fn create<S: ObjectStore>(store: &S, new: NewVolume) -> Result<Manifes
         Ok(_) => return Err(CreateError::Exists { name: manifest.name }),
     }
     let first = ManifestSeq::FIRST;
-    publish(store, manifest.volume, first, manifest.encode(first)).await?;
+    publish(store, manifest.volume, first, manifest.encode(first), &[]).await?;
     match store.put_if_absent(&object, body.clone()).await {
         Ok(()) => Ok(manifest),
         Err(StoreError::Exists { .. }) if holds(store, &object, &body, is_anothers).await? => {

@@ -75,6 +75,10 @@ const _: () = assert!(
         <= MAX_MANIFEST_BYTES
 );
 
+/// Bytes of a manifest that tell it from all others: its frame with the checksum of the rest, and
+/// all fields of fixed length.
+pub const MANIFEST_PROOF_BYTES: usize = 176;
+
 /// Newest manifests that are always kept. The predecessor of the newest one proves to its writer
 /// that nobody overtook it, so it cannot be fewer than two.
 pub const MIN_KEPT_MANIFESTS: usize = 2;

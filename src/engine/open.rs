@@ -139,6 +139,7 @@ async fn claim<E: Env>(
 ) -> Result<Option<Claimed>, VolumeError> {
     for tries_left in (0..CLAIM_TRIES).rev() {
         let (seq, mut manifest) = newest_manifest(core, volume).await?;
+        let before = manifest.encode(seq);
         let is_ours = manifest.owner == core.host;
         if !is_ours && manifest.owner != NO_HOST && reason != Reason::TakeOver {
             outlast(core, volume, (seq, &manifest), reason).await?;
@@ -163,7 +164,8 @@ async fn claim<E: Env>(
         manifest.owner = core.host;
         manifest.salt = core.runtime.random();
         let (seq, began) = (seq.next(), core.runtime.now());
-        match publish_patiently(core, volume, seq, manifest.encode(seq).into()).await {
+        let body = manifest.encode(seq).into();
+        match publish_patiently(core, volume, seq, body, &before).await {
             Ok(()) => {}
             Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
             Err(error) => return Err(error),

@@ -20,11 +20,12 @@ impl<E: Env> Coordinator<E> {
     /// Publishes that no host has the volume. If that fails the volume stays with this host.
     pub(super) async fn give_back(&self) {
         let _turn = self.publishing.take().await;
-        let (seq, mut manifest) = self.newest.borrow().clone();
+        let (before, mut manifest) = self.newest.borrow().clone();
+        let (seq, volume) = (before.next(), self.shared.volume);
+        let before = manifest.encode(before);
         manifest.owner = NO_HOST;
-        let (seq, volume) = (seq.next(), self.shared.volume);
         let body = Bytes::from(manifest.encode(seq));
-        match publish_patiently(&self.core, volume, seq, body).await {
+        match publish_patiently(&self.core, volume, seq, body, &before).await {
             Ok(()) => drop(self.newest.replace((seq, manifest))),
             Err(error) => {
                 log::warn!(
@@ -75,13 +76,14 @@ impl<E: Env> Coordinator<E> {
     ) -> Result<(), VolumeError> {
         let (core, volume) = (&self.core, self.shared.volume);
         let began = core.runtime.now();
-        let (seq, mut manifest) = self.newest.borrow().clone();
+        let (before, mut manifest) = self.newest.borrow().clone();
+        let seq = before.next();
+        let before = manifest.encode(before);
         change(&mut manifest);
-        let seq = seq.next();
         let body = Bytes::from(manifest.encode(seq));
         loop {
             self.shared.alive()?;
-            match publish_patiently(core, volume, seq, body.clone()).await {
+            match publish_patiently(core, volume, seq, body.clone(), &before).await {
                 Ok(()) => break,
                 // The store is down: the log takes what it can, see `Log::room`.
                 Err(VolumeError::Store(cause)) if cause.kind() != ErrorKind::Corrupt => {}
@@ -126,10 +128,11 @@ pub(super) async fn publish_patiently<E: Env>(
     volume: VolumeId,
     seq: ManifestSeq,
     body: Bytes,
+    before: &[u8],
 ) -> Result<(), VolumeError> {
     let mut pause = RETRY_FIRST;
     for tries_left in (0..PUBLISH_TRIES).rev() {
-        match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
+        match manifest_log::publish(&core.store, volume, seq, body.clone(), before).await {
             Ok(()) => return Ok(()),
             Err(PublishError::Store(_)) if planted::is(Bug::AmbiguousPutTrusted) => return Ok(()),
             Err(PublishError::Lost { .. }) if planted::is(Bug::TwoWriters) => return Ok(()),

@@ -106,6 +106,8 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A publisher takes any manifest before its own for the one that it has read.
+    AnyPredecessor = "any-predecessor",
     /// A read-back that is damaged counts as another writer's manifest.
     DamageTakenForRival = "damage-taken-for-rival",
     /// The memory of an upload counts as free when the upload begins.

@@ -150,9 +150,10 @@ fn a_damaged_newest_manifest_is_an_error_and_no_older_one_stands_in() {
     let store = MemoryStore::new();
     futures_lite::future::block_on(async {
         assert!(load(&store, VOLUME).await.unwrap().is_none());
-        for seq in [ManifestSeq(1), ManifestSeq(2)] {
-            publish(&store, VOLUME, seq, sample().encode(seq)).await.unwrap();
-        }
+        let (first, second) = (ManifestSeq(1), ManifestSeq(2));
+        let before = sample().encode(first);
+        publish(&store, VOLUME, first, before.clone(), &[]).await.unwrap();
+        publish(&store, VOLUME, second, sample().encode(second), &before).await.unwrap();
         assert_eq!(load(&store, VOLUME).await.unwrap(), Some((ManifestSeq(2), sample())));
         // A sound manifest, but the one of another number.
         let stale = sample().encode(ManifestSeq(1));
