@@ -83,7 +83,8 @@ impl Op {
             Self::Ping | Self::Status { .. } | Self::Volumes | Self::DropLog { .. } => {
                 limits::SHORT_OP_TIMEOUT
             }
-            Self::Attach { .. } | Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
+            Self::Attach { .. } => limits::ATTACH_TIMEOUT,
+            Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. } | Self::Detach { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }

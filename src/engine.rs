@@ -14,6 +14,7 @@ pub mod fetch_health;
 mod fetch_plan;
 pub mod fold;
 pub mod frozen;
+pub mod lease;
 pub mod limits;
 pub mod log;
 pub mod log_state;
@@ -34,6 +35,7 @@ pub mod shard;
 pub mod shared;
 pub mod signal;
 pub mod status;
+mod turn;
 pub mod uploads;
 pub mod volume;
 

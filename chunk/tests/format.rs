@@ -6,9 +6,9 @@
 use chunk::catalog::{decode_name, encode_name};
 use chunk::map_object::{MapPart, parts};
 use chunk::{
-    ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Manifest, ManifestSeq,
-    MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun, PayloadBlock,
-    SegmentIdentity, SegmentIndex, VolumeName,
+    ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Durability, Fencing, LeaseTerm,
+    Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun,
+    PayloadBlock, Promises, SegmentIdentity, SegmentIndex, VolumeName,
 };
 use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
 
@@ -126,6 +126,10 @@ fn the_manifest_is_as_documented() {
         name: VolumeName::new("vm1").unwrap(),
         size_bytes: 20 << 30,
         stripe_shift: 10,
+        promises: Promises {
+            durability: Durability::Remote,
+            fencing: Fencing::Lease(LeaseTerm::default()),
+        },
         created_unix_ms: 1_700_000_000_000,
         incarnation: Incarnation(3),
         owner: [0xaa; 16],

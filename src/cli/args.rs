@@ -110,6 +110,30 @@ pub(super) struct ServingOptions {
     /// [env: KRAIT_CACHE_PIN, separated by commas]
     #[arg(long, value_name = "VOLUME")]
     cache_pin: Vec<String>,
+
+    #[command(flatten)]
+    promises: PromiseOptions,
+}
+
+/// What a new volume promises.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "New volumes")]
+pub(super) struct PromiseOptions {
+    /// When a write is acknowledged: writeback (in memory, durable at FLUSH), wal (durable in the
+    /// local log), or remote (as wal, and FLUSH waits for the object store) [default: writeback]
+    /// [env: KRAIT_VOLUME_DURABILITY]
+    #[arg(long, value_name = "MODE")]
+    durability: Option<String>,
+
+    /// When a host that lost its volume stops completing FLUSH: contact (at its next contact with
+    /// the store), or lease (before another host takes over) [default: contact] [env:
+    /// KRAIT_VOLUME_FENCING]
+    #[arg(long, value_name = "MODE")]
+    fencing: Option<String>,
+
+    /// How long a lease lasts, 5 to 3600 [default: 30] [env: KRAIT_VOLUME_LEASE_SECONDS]
+    #[arg(long, value_name = "SECONDS")]
+    lease_seconds: Option<String>,
 }
 
 /// How output is written.
@@ -175,6 +199,8 @@ pub(super) enum VolumeCommand {
         /// Its size, such as 20G
         #[arg(long, value_name = "SIZE")]
         size: VolumeSize,
+        #[command(flatten)]
+        promises: PromiseOptions,
         #[command(flatten)]
         json: JsonOption,
     },
@@ -277,9 +303,22 @@ pub(super) enum ConfigCommand {
     },
 }
 
+impl PromiseOptions {
+    /// Every option with its key.
+    fn each<'a>(&'a self, add: &mut impl FnMut(Key, &'a Option<String>)) {
+        add(Key::Durability, &self.durability);
+        add(Key::Fencing, &self.fencing);
+        add(Key::LeaseSeconds, &self.lease_seconds);
+    }
+}
+
 impl GlobalOptions {
     /// The settings that were typed.
-    pub(super) fn flags(&self, serving: Option<&ServingOptions>) -> Flags {
+    pub(super) fn flags(
+        &self,
+        serving: Option<&ServingOptions>,
+        promises: Option<&PromiseOptions>,
+    ) -> Flags {
         let level = match self.verbose {
             0 => None,
             1 => Some("debug".to_owned()),
@@ -295,6 +334,9 @@ impl GlobalOptions {
         add(Key::Memory, &self.memory);
         add(Key::Log, &level);
         self.s3.each(&mut add);
+        if let Some(promises) = promises {
+            promises.each(&mut add);
+        }
         if let Some(serving) = serving {
             add(Key::WalCap, &serving.wal_cap);
             add(Key::WalSegment, &serving.wal_segment);
@@ -302,6 +344,7 @@ impl GlobalOptions {
             add(Key::RpoBytes, &serving.rpo_bytes);
             add(Key::CacheDisk, &serving.cache_disk);
             add(Key::CachePolicy, &serving.cache_policy);
+            serving.promises.each(&mut add);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
             }

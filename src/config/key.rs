@@ -31,6 +31,12 @@ pub enum Key {
     CachePolicy,
     /// Volumes that stay in that cache.
     CachePin,
+    /// When a write of a new volume is acknowledged, and what its flushes wait for.
+    Durability,
+    /// How a host that lost a new volume is kept from it.
+    Fencing,
+    /// How long a lease lasts.
+    LeaseSeconds,
     /// Server of an S3 store.
     S3Endpoint,
     /// Region of an S3 store.
@@ -59,7 +65,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -74,6 +80,9 @@ impl Key {
         Self::CacheDisk,
         Self::CachePolicy,
         Self::CachePin,
+        Self::Durability,
+        Self::Fencing,
+        Self::LeaseSeconds,
         Self::S3Endpoint,
         Self::S3Region,
         Self::S3PathStyle,
@@ -106,6 +115,9 @@ impl Key {
             Self::CacheDisk => "cache.disk",
             Self::CachePolicy => "cache.policy",
             Self::CachePin => "cache.pin",
+            Self::Durability => "volume.durability",
+            Self::Fencing => "volume.fencing",
+            Self::LeaseSeconds => "volume.lease_seconds",
             Self::S3Endpoint => "s3.endpoint",
             Self::S3Region => "s3.region",
             Self::S3PathStyle => "s3.path_style",
@@ -139,6 +151,9 @@ impl Key {
             Self::CacheDisk => "KRAIT_CACHE_DISK",
             Self::CachePolicy => "KRAIT_CACHE_POLICY",
             Self::CachePin => "KRAIT_CACHE_PIN",
+            Self::Durability => "KRAIT_VOLUME_DURABILITY",
+            Self::Fencing => "KRAIT_VOLUME_FENCING",
+            Self::LeaseSeconds => "KRAIT_VOLUME_LEASE_SECONDS",
             Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
             Self::S3Region => "KRAIT_S3_REGION",
             Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
@@ -172,6 +187,9 @@ impl Key {
             Self::CacheDisk => "--cache-disk",
             Self::CachePolicy => "--cache-policy",
             Self::CachePin => "--cache-pin",
+            Self::Durability => "--durability",
+            Self::Fencing => "--fencing",
+            Self::LeaseSeconds => "--lease-seconds",
             Self::S3Endpoint => "--s3-endpoint",
             Self::S3Region => "--s3-region",
             Self::S3PathStyle => "--s3-path-style",

@@ -18,6 +18,7 @@ fn settings(data_dir: &Path) -> Settings {
             policy: crate::config::CachePolicy::Lru,
             pin: Vec::new(),
         },
+        new_volumes: chunk::Promises::default(),
         s3: crate::config::S3Settings::default(),
         cores: 1,
         memory: ByteSize::mib(256),

@@ -227,6 +227,7 @@ impl<E: Env> Core<E> {
                 Ok(opened.map_or(Answer::Done, |shared| Answer::Opened(number, shared)))
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
+            Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
             Ask::Keep(kept) => {

@@ -82,6 +82,10 @@ pub const CLAIM_TRIES: u32 = 4;
 /// Longest time that a read waits for a failing store (P5 of the promises).
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Whoever waits for the end of a lease waits this part of it longer: clocks of two hosts run
+/// differently by far less than a sixteenth.
+pub const LEASE_MARGIN: u32 = 16;
+
 /// Parts of one read, each at most a stripe, that other cores hold in memory for it at a time.
 pub const READS_AHEAD: usize = 2;
 

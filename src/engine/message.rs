@@ -102,6 +102,8 @@ pub enum Ask {
     OpenAs(VolumeNo, VolumeId, Reason),
     /// For the home of a volume: publish all that is acknowledged.
     Drain(VolumeNo),
+    /// For the home of a volume: see to it that this host still has it.
+    Renew(VolumeNo),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
@@ -136,6 +138,8 @@ pub enum Reason {
     Recovery,
     /// Somebody takes it over, whichever host has it.
     TakeOver,
+    /// Somebody takes it over from a host whose lease has run out, once it has.
+    LeaseEnd,
 }
 
 /// All that a core needs to open its shard of a volume.

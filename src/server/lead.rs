@@ -49,7 +49,7 @@ impl Lead {
         // Kept to the end: without it the signals would do nothing.
         let stop = self.stop.serve();
         for new in &self.create {
-            volumes::make_if_missing(&local.core.store, new).await?;
+            volumes::make_if_missing(&local.core.store, new, self.settings.new_volumes).await?;
         }
         pin(local, &self.cores, &self.settings.disk_cache.pin).await;
         let listen: Vec<Listen> =

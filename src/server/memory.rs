@@ -3,8 +3,9 @@
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
 //! between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
 //! is short), and a sixteenth to what is on its way from there, most of it read ahead; the rest is
-//! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
-//! each core, the cache gives the rest, down to a sixteenth of the whole.
+//! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one
+//! request of the largest size on each core, the cache gives the rest, down to a thirty-second part
+//! of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;

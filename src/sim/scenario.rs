@@ -6,6 +6,9 @@ mod focus;
 use std::ops::Range;
 use std::time::Duration;
 
+use chunk::limits::MIN_LEASE_SECONDS;
+use chunk::{Durability, Fencing, LeaseTerm, Promises};
+
 use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
 use super::random::Random;
@@ -43,6 +46,8 @@ pub struct Tuning {
     pub ring_messages: usize,
     /// Longest time that a message takes from core to core.
     pub ring_delay: Duration,
+    /// What the volume promises.
+    pub promises: Promises,
 }
 
 impl Tuning {
@@ -58,8 +63,9 @@ impl Tuning {
             cut_blocks: random.scaled(8..512),
             read_ahead_blocks: 0,
             disk_cache: CacheSize::default(),
-            ring_messages: random.scaled(6..64) as usize,
+            ring_messages: random.scaled(8..64) as usize,
             ring_delay: Duration::from_micros(60),
+            promises: Promises::default(),
         }
     }
 }
@@ -168,8 +174,6 @@ pub struct Scenario {
     pub store: StoreFaults,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
-    /// Whether every acknowledged write counts as durable.
-    pub acks_are_durable: bool,
     /// Sizes and limits for the subject.
     pub tuning: Tuning,
 }
@@ -221,10 +225,9 @@ impl Scenario {
                 fast: false,
             },
             outage_one_in: if random.chance(4) { 3 } else { 0 },
-            acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches()
+        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches().with_promises()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -263,6 +266,7 @@ impl Scenario {
                 ring_delay: Duration::from_micros(60),
                 read_ahead_blocks: 0,
                 disk_cache: CacheSize::default(),
+                promises: Promises::default(),
             },
             ..Self::draw(0)
         }
@@ -343,6 +347,21 @@ impl Scenario {
         self
     }
 
+    /// Adds what the volume promises beyond the usual.
+    fn with_promises(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "promises");
+        let durability = [Durability::Wal, Durability::Remote];
+        if random.chance(4) {
+            self.tuning.promises.durability = *random.pick(&durability);
+        }
+        if random.chance(if self.take_over_one_in > 0 { 2 } else { 8 }) {
+            let seconds = random.within(MIN_LEASE_SECONDS.into()..4 * u64::from(MIN_LEASE_SECONDS));
+            let term = LeaseTerm::new(seconds).expect("within the limits");
+            self.tuning.promises.fencing = Fencing::Lease(term);
+        }
+        self
+    }
+
     /// The windows in sectors.
     #[must_use]
     pub fn sectors(&self) -> Vec<Range<u64>> {
@@ -398,7 +417,10 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 16] = [
+        let features: [fn(&Scenario) -> bool; 19] = [
+            |s| s.tuning.promises.durability == Durability::Wal,
+            |s| s.tuning.promises.durability == Durability::Remote,
+            |s| s.tuning.promises.fencing.lease().is_some(),
             |s| s.full_one_in > 0,
             |s| s.rot_one_in > 0,
             |s| s.rest_one_in > 0,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chunk::{Durability, Fencing, LeaseTerm};
+
 use super::{Scenario, draw_stripes};
 use crate::sim::limits::MAX_REQUEST_SECTORS;
 use crate::sim::random::Random;
@@ -53,6 +55,26 @@ impl Scenario {
         self.mix.cut = 0;
         self.tuning.cut_every = Duration::from_secs(2);
         self.life_steps = self.life_steps.min(1500);
+        self
+    }
+
+    /// The same world, but for hosts that take its volume from each other when the lease of the
+    /// one that stands still has run out.
+    #[must_use]
+    pub fn leased(self) -> Self {
+        let mut contested = self.contested();
+        contested.mix.flush += 10;
+        contested.tuning.promises.fencing = Fencing::Lease(LeaseTerm::default());
+        contested
+    }
+
+    /// The same world, but for a volume of this durability, whose disk is lost now and then.
+    #[must_use]
+    pub fn durable(mut self, durability: Durability) -> Self {
+        self.tuning.promises.durability = durability;
+        (self.take_over_one_in, self.disk_error_one_in) = (0, 0);
+        self.disk_loss_one_in = if durability == Durability::Remote { 2 } else { 0 };
+        self.mix.flush += 5;
         self
     }
 
