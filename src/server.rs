@@ -59,7 +59,7 @@ use async_channel::{Receiver, Sender};
 use chunk::{VolumeName, Workers};
 use wal::VolumeId;
 
-use crate::config::{ByteSize, NewVolume, Settings};
+use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::limits::RING_MESSAGES;
 use crate::runtime::cores::abort_on_panic;
@@ -120,8 +120,7 @@ pub fn drain(
     timeout: Duration,
     tell: Box<dyn Fn(ByteSize) + Send>,
 ) -> Result<(), ServeError> {
-    // One core can do it, whatever number made the log, and needs the least.
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     start(&settings, store, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
 }
@@ -136,7 +135,7 @@ pub fn attach(
     (name, id): (VolumeName, VolumeId),
     force: bool,
 ) -> Result<(), ServeError> {
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     start(&settings, store, |cores, _| Ok(Role::Attach(Attach { name, id, force, cores })))
 }
@@ -150,10 +149,17 @@ pub fn detach(
     (name, id): (VolumeName, VolumeId),
     timeout: Duration,
 ) -> Result<(), ServeError> {
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     let tell = Box::new(|_| ());
     start(&settings, store, |cores, _| Ok(Role::Detach(Drain { name, id, timeout, tell, cores })))
+}
+
+/// For a command: one core can do it, whatever number made the log, and needs the least. The caches
+/// on the disk belong to the cores of the server.
+fn alone(settings: &Settings) -> Settings {
+    let disk_cache = DiskCache { size: ByteSize::default(), ..settings.disk_cache.clone() };
+    Settings { cores: 1, disk_cache, ..settings.clone() }
 }
 
 fn open_store(settings: &Settings) -> Result<(AnyStore, Workers), ServeError> {
