@@ -8,6 +8,7 @@ use crate::ids::{
     ManifestSeq, NAMES_PREFIX, VolumeName, VolumeNameError, manifest_prefix, volume_prefix,
 };
 use crate::limits::MAX_VOLUME_BYTES;
+use crate::lineage::Ancestors;
 use crate::manifest::{Cut, Manifest, valid_size, valid_stripe};
 use crate::manifest_log::{PublishError, holds, publish};
 use crate::sealed::Sealed;
@@ -116,6 +117,8 @@ fn first_manifest(new: NewVolume) -> Manifest {
         cut: Cut::default(),
         directory: Vec::<(SegmentIndex, _)>::new(),
         unfolded: Vec::new(),
+        parent: None,
+        ancestors: Ancestors::default(),
     }
 }
 

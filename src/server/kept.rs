@@ -122,6 +122,8 @@ mod tests {
             cut: Cut::default(),
             directory: Vec::new(),
             unfolded: Vec::new(),
+            parent: None,
+            ancestors: chunk::Ancestors::default(),
         }
     }
 
