@@ -33,8 +33,10 @@ pub mod sealed;
 pub mod shard;
 pub mod shared;
 pub mod signal;
+pub mod snapshot;
 pub mod status;
 pub mod uploads;
+pub mod view;
 pub mod volume;
 
 use chunk::ObjectStore;

@@ -55,16 +55,17 @@ pub async fn open<E: Env>(
     let Some(Claimed { seq, manifest, found }) = claimed else { return Ok(None) };
     let layout = Layout::new(manifest.stripe_shift, core.cores());
     let layout = layout.expect("manifests are checked, and there is at least one core");
-    let shared = Arc::new(Shared::new(
+    let shared = Shared::new(
         volume,
         layout,
         manifest.size_bytes,
         manifest.incarnation,
         manifest.salt,
         Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1),
-    ));
-    let unfolded = read_unfolded(core, volume, &manifest).await?;
-    let pages = read_directory(core, volume, &manifest, layout).await?;
+    );
+    let shared = Arc::new(shared.of_lineage(manifest.lineage()));
+    let unfolded = read_unfolded(core, &manifest).await?;
+    let pages = read_directory(core, &manifest, layout).await?;
     let directory = log_directory(volume);
     let tenure = manifest.tenure;
     let leftovers: Vec<_> = found.files.iter().map(|name| format!("{directory}/{name}")).collect();
@@ -90,7 +91,7 @@ pub async fn open<E: Env>(
     Ok(Some(shared))
 }
 
-async fn newest_manifest<E: Env>(
+pub(super) async fn newest_manifest<E: Env>(
     core: &Core<E>,
     volume: VolumeId,
 ) -> Result<(ManifestSeq, Manifest), VolumeError> {
@@ -222,24 +223,25 @@ async fn elsewhere<E: Env>(core: &Core<E>, volume: VolumeId, manifest: &Manifest
     }
 }
 
-async fn read_unfolded<E: Env>(
+pub(super) async fn read_unfolded<E: Env>(
     core: &Core<E>,
-    volume: VolumeId,
     manifest: &Manifest,
 ) -> Result<Arc<Vec<ChunkIndex>>, VolumeError> {
-    let read = |id: &ChunkId| read_index(&core.store, volume, *id);
+    let lineage = manifest.lineage();
+    let read = |id: &ChunkId| read_index(&core.store, lineage.writer(*id), *id);
     Ok(Arc::new(abreast(OPENING_READS, manifest.unfolded.iter().map(read)).await?))
 }
 
 /// Places of all map pages, by the shard that owns them.
-async fn read_directory<E: Env>(
+pub(super) async fn read_directory<E: Env>(
     core: &Core<E>,
-    volume: VolumeId,
     manifest: &Manifest,
     layout: Layout,
 ) -> Result<Vec<Vec<(PageIndex, PageRef)>>, VolumeError> {
     let mut pages: Vec<_> = (0..layout.shards()).map(|_| Vec::new()).collect();
+    let lineage = manifest.lineage();
     let read = |(index, at): &(SegmentIndex, PageRef)| {
+        let volume = lineage.writer(at.object);
         read_segment(&core.store, SegmentIdentity { volume, index: *index }, *at)
     };
     for segment in abreast(OPENING_READS, manifest.directory.iter().map(read)).await? {
@@ -250,7 +252,7 @@ async fn read_directory<E: Env>(
     Ok(pages)
 }
 
-async fn open_shards<E: Env>(
+pub(super) async fn open_shards<E: Env>(
     core: &Rc<Core<E>>,
     number: VolumeNo,
     shared: &Arc<Shared>,

@@ -45,9 +45,14 @@ impl Class {
                 | ShardAsk::Close => Self::Cut,
             },
             Ask::OpenShard(_) | Ask::Keep(_) | Ask::Dirty { .. } => Self::Cut,
-            Ask::Open(..) | Ask::OpenAs(..) | Ask::Drain(_) | Ask::Count(_) | Ask::Close(_) => {
-                Self::Volume
-            }
+            Ask::Open(..)
+            | Ask::OpenAs(..)
+            | Ask::View(_)
+            | Ask::ViewAs(..)
+            | Ask::Drain(_)
+            | Ask::Snapshot(..)
+            | Ask::Count(_)
+            | Ask::Close(_) => Self::Volume,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use chunk::Lineage;
 use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
 
 use super::error::VolumeError;
@@ -18,8 +19,12 @@ struct Positions {
 
 /// One opening of a volume for writing, as all its cores see it.
 pub struct Shared {
-    /// The volume.
+    /// The volume; of an open snapshot, the snapshot.
     pub volume: VolumeId,
+    /// Whose objects those are that its map refers to.
+    pub lineage: Lineage,
+    /// Whether it is a snapshot: never written, without a log, a coordinator and a host.
+    pub is_view: bool,
     /// How its blocks are dealt.
     pub layout: Layout,
     /// Bytes that a client sees.
@@ -49,6 +54,8 @@ impl Shared {
     ) -> Self {
         Self {
             volume,
+            lineage: Lineage::single(volume),
+            is_view: false,
             layout,
             size_bytes,
             incarnation,
@@ -59,6 +66,18 @@ impl Shared {
             dirty_noted: AtomicBool::new(false),
             poison: OnceLock::new(),
         }
+    }
+
+    /// The same, with a map that refers to other volumes as well.
+    #[must_use]
+    pub fn of_lineage(self, lineage: Lineage) -> Self {
+        Self { lineage, ..self }
+    }
+
+    /// The same, as a snapshot that is only read.
+    #[must_use]
+    pub fn as_view(self) -> Self {
+        Self { is_view: true, ..self }
     }
 
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a
