@@ -1,5 +1,7 @@
 //! Which volumes a store has: `names/<name>` says which volume has a name.
 
+use std::io;
+
 use wal::VolumeId;
 
 use crate::directory::SegmentIndex;
@@ -140,6 +142,25 @@ pub async fn find<S: ObjectStore>(
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// As [`find`], where it matters that there is no such volume: a store that says so is asked in
+/// another way.
+///
+/// # Errors
+/// As [`find`], and if the store contradicts itself.
+pub async fn find_surely<S: ObjectStore>(
+    store: &S,
+    name: &VolumeName,
+) -> Result<Option<VolumeId>, ReadError> {
+    let found = find(store, name).await?;
+    let object = name.object_name();
+    if found.is_none() && store.list(object.as_str()).await?.iter().any(|(at, _)| *at == object) {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "listed, and then not there");
+        let object = object.to_string();
+        return Err(StoreError::Io { action: "read", object, source }.into());
+    }
+    Ok(found)
 }
 
 /// Why something that is stored among the names names no volume.

@@ -78,7 +78,7 @@ async fn look<S: ObjectStore>(
             Err(error) => return Err(ReadError::from(error)),
         };
         let pin = Pin::decode_as(&body, volume, &object).map_err(in_object(&object))?;
-        let is_live = catalog::find(store, &pin.name).await? == Some(pin.clone);
+        let is_live = catalog::find_surely(store, &pin.name).await? == Some(pin.clone);
         Ok(Some((object, pin, is_live)))
     };
     let mut pins = Pins::default();

@@ -275,7 +275,7 @@ pub async fn put<S: ObjectStore>(store: &S, snapshot: &Snapshot) -> Result<(), S
         }
         Err(error) => return Err(error.into()),
     }
-    if catalog::find(store, volume).await? != Some(id) {
+    if catalog::find_surely(store, volume).await? != Some(id) {
         store.delete(&object).await?;
         return Err(SnapshotError::NoVolume { volume: volume.clone() });
     }

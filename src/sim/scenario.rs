@@ -81,6 +81,8 @@ pub struct Mix {
     pub zero: u64,
     /// Cuts.
     pub cut: u64,
+    /// Snapshots.
+    pub snapshot: u64,
 }
 
 impl Mix {
@@ -88,13 +90,14 @@ impl Mix {
         let mut weight = |most: u64| if random.chance(3) { 0 } else { 1 + random.below(most) };
         let (fua, read, flush) = (weight(8), weight(20), weight(8));
         let (discard, zero, cut) = (weight(6), weight(6), weight(4));
-        Self { write: 10 + weight(30), fua, read, flush, discard, zero, cut }
+        Self { write: 10 + weight(30), fua, read, flush, discard, zero, cut, snapshot: 0 }
     }
 
     /// Sum of all weights.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.write + self.fua + self.read + self.flush + self.discard + self.zero + self.cut
+        let changes = self.write + self.fua + self.discard + self.zero;
+        changes + self.read + self.flush + self.cut + self.snapshot
     }
 }
 
@@ -166,6 +169,8 @@ pub struct Scenario {
     pub rot_one_in: u64,
     /// What goes wrong with the store.
     pub store: StoreFaults,
+    /// One in this many looks at snapshots makes a clone of one; none if 0.
+    pub clone_one_in: u64,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
     /// Whether every acknowledged write counts as durable.
@@ -206,6 +211,7 @@ impl Scenario {
             take_over_one_in: 0,
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             cache_rot_one_in: 0,
+            clone_one_in: 0,
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             fails_at: None,
             full_one_in: 0,
@@ -224,14 +230,16 @@ impl Scenario {
             acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches()
+        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches().with_snapshots()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
     /// blocks around the edge between them.
     #[must_use]
     pub fn calm() -> Self {
-        let quiet = Mix { write: 1, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0 };
+        let none =
+            Mix { write: 0, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0, snapshot: 0 };
+        let quiet = Mix { write: 1, ..none };
         Self {
             volume_blocks: 2 * STRIPE_BLOCKS,
             windows: std::iter::once(STRIPE_BLOCKS - 2..STRIPE_BLOCKS + 2).collect(),
@@ -248,6 +256,7 @@ impl Scenario {
             rest_one_in: 0,
             rot_one_in: 0,
             cache_rot_one_in: 0,
+            clone_one_in: 0,
             outage_one_in: 0,
             store: StoreFaults::default(),
             tuning: Tuning {
@@ -343,6 +352,16 @@ impl Scenario {
         self
     }
 
+    /// Adds snapshots, and clones of them.
+    fn with_snapshots(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "snapshots");
+        if random.chance(3) {
+            self.mix.snapshot = 1 + random.below(3);
+            self.clone_one_in = random.within(0..3);
+        }
+        self
+    }
+
     /// The windows in sectors.
     #[must_use]
     pub fn sectors(&self) -> Vec<Range<u64>> {
@@ -398,7 +417,9 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 16] = [
+        let features: [fn(&Scenario) -> bool; 18] = [
+            |s| s.mix.snapshot > 0,
+            |s| s.clone_one_in > 0,
             |s| s.full_one_in > 0,
             |s| s.rot_one_in > 0,
             |s| s.rest_one_in > 0,

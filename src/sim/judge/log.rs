@@ -26,6 +26,12 @@ impl OpId {
     pub fn version(self) -> u64 {
         u64::from(self.0) + 1
     }
+
+    /// The number itself.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// A command, with its range in sectors.
@@ -60,6 +66,8 @@ pub enum Command {
     Flush,
     /// As a flush, and what it covers outlives the local disk too.
     Cut,
+    /// As a cut, which is kept.
+    Snapshot,
 }
 
 /// One command and its fate.
@@ -133,10 +141,10 @@ impl Log {
         let op = &mut self.ops[op.0 as usize];
         assert_eq!(op.ended, Moment::NEVER, "one reply to each command");
         (op.ended, op.acknowledged, op.answered) = (now, true, self.now);
-        if matches!(op.command, Command::Flush | Command::Cut) {
+        if matches!(op.command, Command::Flush | Command::Cut | Command::Snapshot) {
             life.covered = life.covered.max(op.invoked);
         }
-        if op.command == Command::Cut {
+        if matches!(op.command, Command::Cut | Command::Snapshot) {
             life.published = life.published.max(op.invoked);
         }
     }
@@ -180,7 +188,7 @@ impl Log {
     pub(super) fn is_covered(&self, op: &Op) -> bool {
         let fua = match op.command {
             Command::Write { fua, .. } | Command::Zero { fua, .. } => fua,
-            Command::Read { .. } | Command::Flush | Command::Cut => false,
+            Command::Read { .. } | Command::Flush | Command::Cut | Command::Snapshot => false,
         };
         let flushed = op.ended < self.lives[op.life as usize].covered;
         op.acknowledged && (fua || flushed || self.acks_are_durable)

@@ -56,6 +56,14 @@ impl Scenario {
         self
     }
 
+    /// The same world, with snapshots, and clones of them in each life.
+    #[must_use]
+    pub fn copied(mut self) -> Self {
+        (self.mix.snapshot, self.clone_one_in) = (3, 1);
+        (self.store.lie_one_in, self.rot_one_in) = (0, 0);
+        self
+    }
+
     /// The same world, but for its disk, which is lost after many cuts in the midst of writes that
     /// nothing holds up.
     #[must_use]
