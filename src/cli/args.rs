@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use chunk::VolumeName;
+use chunk::{SnapshotName, VolumeName};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::clone::Source;
 use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
@@ -132,7 +133,18 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VolumeCommand,
     },
-    /// Show what a file or object of Krait's says: a WAL segment, chunk, map object or manifest
+    /// Make, list and delete snapshots: named, read-only states of a volume
+    Snapshot {
+        #[command(subcommand)]
+        command: SnapshotCommand,
+    },
+    /// Make clones: volumes that begin as a snapshot of another one
+    Clone {
+        #[command(subcommand)]
+        command: CloneCommand,
+    },
+    /// Show what a file or object of Krait's says: a WAL segment, chunk, map object, manifest or
+    /// snapshot
     #[command(after_long_help = help::INSPECT)]
     Inspect {
         /// The file
@@ -246,7 +258,7 @@ pub(super) enum VolumeCommand {
         #[command(flatten)]
         json: JsonOption,
     },
-    /// Delete a volume and all its data; refused while clients are connected to it
+    /// Delete a volume and all its data; refused while clients are connected to it or clones need it
     #[command(after_long_help = help::DELETE)]
     Delete {
         /// Its name
@@ -254,6 +266,63 @@ pub(super) enum VolumeCommand {
         /// Do not ask; needed where there is no terminal to ask on
         #[arg(long)]
         yes: bool,
+        /// Delete its snapshots as well
+        #[arg(long)]
+        snapshots: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum SnapshotCommand {
+    /// Make a snapshot of a volume: all that was acknowledged before the call is in it
+    #[command(after_long_help = help::SNAPSHOT_CREATE)]
+    Create {
+        /// The volume
+        volume: VolumeName,
+        /// Name of the snapshot: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both
+        /// ends
+        name: SnapshotName,
+        /// How long to wait for the store: a number with s, m or h, 1s to 1h
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        timeout: Wait,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// List the snapshots of a volume, and what was cloned from each
+    #[command(after_long_help = help::SNAPSHOT_LIST)]
+    List {
+        /// The volume
+        volume: VolumeName,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Delete a snapshot; refused while clones need it or clients read it
+    #[command(after_long_help = help::SNAPSHOT_DELETE)]
+    Delete {
+        /// The volume
+        volume: VolumeName,
+        /// The snapshot
+        name: SnapshotName,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum CloneCommand {
+    /// Create a volume that begins as a snapshot of another one, or as that one is now
+    #[command(after_long_help = help::CLONE_CREATE)]
+    Create {
+        /// Its name: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends
+        name: VolumeName,
+        /// What to clone: VOLUME@SNAPSHOT, or VOLUME for that volume as it is now
+        #[arg(long, value_name = "VOLUME[@SNAPSHOT]")]
+        from: Source,
+        /// How long to wait for the store: a number with s, m or h, 1s to 1h
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        timeout: Wait,
         #[command(flatten)]
         json: JsonOption,
     },
