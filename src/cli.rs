@@ -83,7 +83,11 @@ fn load(
             stray.suggestion.map_or_else(String::new, |name| format!(": did you mean {name}?"));
         output::complain(&format!("warning: {} is not a setting{hint}", stray.name));
     }
-    let resolved = crate::config::load(&cli.global.flags(serving))?;
+    let promises = match &cli.command {
+        Command::Volume { command: args::VolumeCommand::Create { promises, .. } } => Some(promises),
+        _ => None,
+    };
+    let resolved = crate::config::load(&cli.global.flags(serving, promises))?;
     logging::start(&resolved, kind);
     Ok(resolved)
 }

@@ -20,7 +20,7 @@ mod resolve;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chunk::VolumeName;
+use chunk::{Promises, VolumeName};
 use wal::VolumeId;
 
 pub use cache::{CachePolicy, DiskCache};
@@ -63,6 +63,8 @@ pub struct Settings {
     pub rpo: Rpo,
     /// Copies of what the store has, on the local disk.
     pub disk_cache: DiskCache,
+    /// What volumes promise that are made from now on.
+    pub new_volumes: Promises,
     /// How an S3 store is reached.
     pub s3: S3Settings,
 }

@@ -118,9 +118,8 @@ impl Op {
             Self::Ping | Self::Status { .. } | Self::Volumes | Self::DropLog { .. } => {
                 limits::SHORT_OP_TIMEOUT
             }
-            Self::Attach { .. } | Self::Delete { .. } | Self::DeleteSnapshot { .. } => {
-                limits::LONG_OP_TIMEOUT
-            }
+            Self::Attach { .. } => limits::ATTACH_TIMEOUT,
+            Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. }
             | Self::Detach { seconds, .. }
             | Self::CreateSnapshot { seconds, .. }

@@ -5,7 +5,7 @@ use krait::runtime::{CoreContext, CoreOptions, CorePlan, RingMesh};
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wal::runtime::Runtime;
 
 type Message = (u16, u64);
@@ -17,20 +17,10 @@ where
     F: FnOnce(CoreContext, RingMesh<Message>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = T> + 'static,
 {
-    run_spinning(cores, slots, None, main)
-}
-
-fn run_spinning<T, F, Fut>(cores: u16, slots: usize, spin: Option<Duration>, main: F) -> Vec<T>
-where
-    T: Send + 'static,
-    F: FnOnce(CoreContext, RingMesh<Message>) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = T> + 'static,
-{
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let plan = CorePlan::new(&CoreOptions {
         cores: Some(cores),
         share_cpus: true,
-        spin_before_park: spin,
         ..CoreOptions::new(dir.path())
     });
     let plan = plan.expect("plan");
@@ -166,39 +156,4 @@ fn a_flood_of_messages_does_not_starve_the_core() {
         ticks.get()
     });
     assert!(ticks[1] >= 8, "{} turns during 1024 messages", ticks[1]);
-}
-
-/// Not a test: prints how fast the rings are. Run it alone, in release mode, with `--ignored`.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn measure_round_trips_and_throughput() {
-    let spin = Some(Duration::from_micros(100));
-    for (depth, rounds, spin) in
-        [(1, 20_000, None), (1, 20_000, spin), (32, 1_000_000, None), (32, 1_000_000, spin)]
-    {
-        let spans = run_spinning(2, 1024, spin, move |_, mesh| async move {
-            let start = Instant::now();
-            if mesh.me().0 == 1 {
-                for _ in 0..rounds {
-                    let message = mesh.receive().await;
-                    mesh.send(CoreId(0), message).await;
-                }
-            } else {
-                for number in 0..depth {
-                    mesh.send(CoreId(1), (0, number)).await;
-                }
-                for number in 0..rounds {
-                    mesh.receive().await;
-                    if number + depth < rounds {
-                        mesh.send(CoreId(1), (0, number)).await;
-                    }
-                }
-            }
-            start.elapsed()
-        });
-        let each = spans[0] / u32::try_from(rounds).expect("few");
-        let rate = 1e-3 / each.as_secs_f64();
-        println!("depth {depth}, spin {spin:?}: {each:?} per trip, {rate:.0} thousand per second");
-    }
 }

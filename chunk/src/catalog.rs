@@ -13,6 +13,7 @@ use crate::limits::MAX_VOLUME_BYTES;
 use crate::lineage::Ancestors;
 use crate::manifest::{Cut, Manifest, valid_size, valid_stripe};
 use crate::manifest_log::{PublishError, holds, publish};
+use crate::promises::Promises;
 use crate::sealed::Sealed;
 use crate::store::{ObjectName, ObjectStore, StoreError};
 
@@ -58,6 +59,8 @@ pub struct NewVolume {
     pub size_bytes: u64,
     /// Blocks of one stripe as a power of two.
     pub stripe_shift: u8,
+    /// What it promises.
+    pub promises: Promises,
     /// The present, in milliseconds since 1970.
     pub created_unix_ms: u64,
 }
@@ -91,7 +94,7 @@ pub async fn create<S: ObjectStore>(store: &S, new: NewVolume) -> Result<Manifes
         Ok(_) => return Err(CreateError::Exists { name: manifest.name }),
     }
     let first = ManifestSeq::FIRST;
-    publish(store, manifest.volume, first, manifest.encode(first)).await?;
+    publish(store, manifest.volume, first, manifest.encode(first), &[]).await?;
     match store.put_if_absent(&object, body.clone()).await {
         Ok(()) => Ok(manifest),
         Err(StoreError::Exists { .. }) if holds(store, &object, &body, is_anothers).await? => {
@@ -111,6 +114,7 @@ fn first_manifest(new: NewVolume) -> Manifest {
         name: new.name,
         size_bytes: new.size_bytes,
         stripe_shift: new.stripe_shift,
+        promises: new.promises,
         created_unix_ms: new.created_unix_ms,
         incarnation: wal::Incarnation(0),
         owner: [0; 16],

@@ -83,9 +83,22 @@ const _: () = assert!(
         <= MAX_MANIFEST_BYTES
 );
 
+/// Bytes of a manifest that tell it from all others: its frame with the checksum of the rest, and
+/// all fields of fixed length.
+pub const MANIFEST_PROOF_BYTES: usize = 176;
+
 /// Newest manifests that are always kept. The predecessor of the newest one proves to its writer
 /// that nobody overtook it, so it cannot be fewer than two.
 pub const MIN_KEPT_MANIFESTS: usize = 2;
+
+/// Shortest lease, in seconds: a busy store answers well within half of it, so it can be renewed.
+pub const MIN_LEASE_SECONDS: u16 = 5;
+
+/// Longest lease, in seconds: whoever takes over from a dead host waits that long.
+pub const MAX_LEASE_SECONDS: u16 = 3600;
+
+/// Seconds of a lease unless somebody says otherwise.
+pub const DEFAULT_LEASE_SECONDS: u16 = 30;
 
 /// How often the newest manifest may vanish between listing and reading before giving up.
 pub const LATEST_TRIES: usize = 64;

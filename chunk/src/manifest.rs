@@ -11,6 +11,7 @@ use crate::error::FormatError;
 use crate::ids::{ChunkId, MAX_INCARNATION, VolumeName};
 use crate::limits::{MAX_SHARDS, MAX_UNFOLDED_CHUNKS, MAX_VOLUME_BYTES};
 use crate::lineage::{Ancestors, Lineage, Parent};
+use crate::promises::Promises;
 
 pub use load::{LoadError, load};
 
@@ -41,6 +42,8 @@ pub struct Manifest {
     pub size_bytes: u64,
     /// Blocks of one stripe as a power of two; never changes.
     pub stripe_shift: u8,
+    /// What it promises.
+    pub promises: Promises,
     /// When the volume was created, in milliseconds since 1970.
     pub created_unix_ms: u64,
     /// The opening for writing that wrote this; 0 if the volume was never opened.

@@ -8,9 +8,10 @@ use chunk::clones::Pin;
 use chunk::map_object::{MapPart, parts};
 use chunk::snapshot::HEADER_BYTES;
 use chunk::{
-    Ancestors, ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Manifest, ManifestSeq,
-    MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun, Parent, PayloadBlock,
-    SegmentIdentity, SegmentIndex, Snapshot, SnapshotId, SnapshotName, VolumeName,
+    Ancestors, ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Durability, Fencing,
+    LeaseTerm, Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef,
+    PageRun, Parent, PayloadBlock, Promises, SegmentIdentity, SegmentIndex, Snapshot, SnapshotId,
+    SnapshotName, VolumeName,
 };
 use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
 
@@ -127,6 +128,10 @@ fn manifest() -> Manifest {
         name: VolumeName::new("vm1").unwrap(),
         size_bytes: 20 << 30,
         stripe_shift: 10,
+        promises: Promises {
+            durability: Durability::Remote,
+            fencing: Fencing::Lease(LeaseTerm::default()),
+        },
         created_unix_ms: 1_700_000_000_000,
         incarnation: Incarnation(3),
         owner: [0xaa; 16],

@@ -1,16 +1,19 @@
 //! What can be typed.
 
+mod copies;
+
 use std::path::PathBuf;
 
-use chunk::{SnapshotName, VolumeName};
+use chunk::VolumeName;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::clone::Source;
 use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
 use crate::config::{Flags, NewVolume, VolumeSize, Wait};
+
+pub(super) use copies::{CloneCommand, SnapshotCommand};
 
 /// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
 /// object store.
@@ -105,6 +108,30 @@ pub(super) struct ServingOptions {
     /// What goes when that cache is full [default: lru] [env: KRAIT_CACHE_POLICY]
     #[arg(long, value_name = "POLICY")]
     cache_policy: Option<String>,
+
+    #[command(flatten)]
+    promises: PromiseOptions,
+}
+
+/// What a new volume promises.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "New volumes")]
+pub(super) struct PromiseOptions {
+    /// When a write is acknowledged: writeback (in memory, durable at FLUSH), wal (durable in the
+    /// local log), or remote (as wal, and FLUSH waits for the object store) [default: writeback]
+    /// [env: KRAIT_VOLUME_DURABILITY]
+    #[arg(long, value_name = "MODE")]
+    durability: Option<String>,
+
+    /// When a host that lost its volume stops completing FLUSH: contact (at its next contact with
+    /// the store), or lease (before another host takes over) [default: contact] [env:
+    /// KRAIT_VOLUME_FENCING]
+    #[arg(long, value_name = "MODE")]
+    fencing: Option<String>,
+
+    /// How long a lease lasts, 5 to 3600 [default: 30] [env: KRAIT_VOLUME_LEASE_SECONDS]
+    #[arg(long, value_name = "SECONDS")]
+    lease_seconds: Option<String>,
 }
 
 /// How output is written.
@@ -181,6 +208,8 @@ pub(super) enum VolumeCommand {
         /// Its size, such as 20G
         #[arg(long, value_name = "SIZE")]
         size: VolumeSize,
+        #[command(flatten)]
+        promises: PromiseOptions,
         #[command(flatten)]
         json: JsonOption,
     },
@@ -275,60 +304,6 @@ pub(super) enum VolumeCommand {
 }
 
 #[derive(Subcommand, Debug)]
-pub(super) enum SnapshotCommand {
-    /// Make a snapshot of a volume: all that was acknowledged before the call is in it
-    #[command(after_long_help = help::SNAPSHOT_CREATE)]
-    Create {
-        /// The volume
-        volume: VolumeName,
-        /// Name of the snapshot: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both
-        /// ends
-        name: SnapshotName,
-        /// How long to wait for the store: a number with s, m or h, 1s to 1h
-        #[arg(long, value_name = "TIME", default_value = "60s")]
-        timeout: Wait,
-        #[command(flatten)]
-        json: JsonOption,
-    },
-    /// List the snapshots of a volume, and what was cloned from each
-    #[command(after_long_help = help::SNAPSHOT_LIST)]
-    List {
-        /// The volume
-        volume: VolumeName,
-        #[command(flatten)]
-        json: JsonOption,
-    },
-    /// Delete a snapshot; refused while clones need it or clients read it
-    #[command(after_long_help = help::SNAPSHOT_DELETE)]
-    Delete {
-        /// The volume
-        volume: VolumeName,
-        /// The snapshot
-        name: SnapshotName,
-        #[command(flatten)]
-        json: JsonOption,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(super) enum CloneCommand {
-    /// Create a volume that begins as a snapshot of another one, or as that one is now
-    #[command(after_long_help = help::CLONE_CREATE)]
-    Create {
-        /// Its name: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends
-        name: VolumeName,
-        /// What to clone: VOLUME@SNAPSHOT, or VOLUME for that volume as it is now
-        #[arg(long, value_name = "VOLUME[@SNAPSHOT]")]
-        from: Source,
-        /// How long to wait for the store: a number with s, m or h, 1s to 1h
-        #[arg(long, value_name = "TIME", default_value = "60s")]
-        timeout: Wait,
-        #[command(flatten)]
-        json: JsonOption,
-    },
-}
-
-#[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Print every setting, its value, where it came from and its limits
     #[command(after_long_help = help::EXPLAIN)]
@@ -340,9 +315,22 @@ pub(super) enum ConfigCommand {
     },
 }
 
+impl PromiseOptions {
+    /// Every option with its key.
+    fn each<'a>(&'a self, add: &mut impl FnMut(Key, &'a Option<String>)) {
+        add(Key::Durability, &self.durability);
+        add(Key::Fencing, &self.fencing);
+        add(Key::LeaseSeconds, &self.lease_seconds);
+    }
+}
+
 impl GlobalOptions {
     /// The settings that were typed.
-    pub(super) fn flags(&self, serving: Option<&ServingOptions>) -> Flags {
+    pub(super) fn flags(
+        &self,
+        serving: Option<&ServingOptions>,
+        promises: Option<&PromiseOptions>,
+    ) -> Flags {
         let level = match self.verbose {
             0 => None,
             1 => Some("debug".to_owned()),
@@ -358,6 +346,9 @@ impl GlobalOptions {
         add(Key::Memory, &self.memory);
         add(Key::Log, &level);
         self.s3.each(&mut add);
+        if let Some(promises) = promises {
+            promises.each(&mut add);
+        }
         if let Some(serving) = serving {
             add(Key::WalCap, &serving.wal_cap);
             add(Key::WalSegment, &serving.wal_segment);
@@ -365,6 +356,7 @@ impl GlobalOptions {
             add(Key::RpoBytes, &serving.rpo_bytes);
             add(Key::CacheDisk, &serving.cache_disk);
             add(Key::CachePolicy, &serving.cache_policy);
+            serving.promises.each(&mut add);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
             }

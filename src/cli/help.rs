@@ -18,8 +18,9 @@ over: what is left is in the log. TCP has no encryption and no password.";
 pub(super) const CREATE: &str = "\
 Examples:
   krait volume create vm1 --size 20G
+  krait volume create db1 --size 1T --durability wal --fencing lease
 
-Works while a server runs, which serves the volume at once. Exit code 4: the name is taken.";
+A volume keeps what it was made with; `krait volume info` prints it. Works while a server runs, which serves the volume at once. Exit code 4: the name is taken.";
 
 pub(super) const LIST: &str = "\
 Exit code 6: volumes that cannot be read are listed as damaged; the others are listed all the same.";
@@ -52,7 +53,8 @@ Examples:
 A volume has one host at a time. A server opens a volume by itself for its first client, if no host
 has it: `attach` does so without one. Without a server it is opened for the next one. What the host
 that loses it had not uploaded stays in that host's log and is never replayed; `krait volume status`
-there says so. Exit code 10: another host has it.";
+there says so. A volume made with `--fencing lease` is taken over without `--force` as well, once the
+lease of the other host has run out. Exit code 10: another host has it.";
 
 pub(super) const DETACH: &str = "\
 Examples:

@@ -34,7 +34,9 @@ use error::VolumeError;
 /// If it cannot be done, or something is damaged.
 pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Error> {
     match command {
-        VolumeCommand::Create { name, size, json } => create(settings, name, *size, json.json),
+        VolumeCommand::Create { name, size, json, promises: _ } => {
+            create(settings, name, *size, json.json)
+        }
         VolumeCommand::List { json } => list(settings, json.json),
         VolumeCommand::Info { name, json } => info::info(settings, name, json.json),
         VolumeCommand::Status { name, json } => status::status(settings, name, json.json),
@@ -87,6 +89,10 @@ struct VolumeView {
     /// Number of its last opening for writing; 0 if there was none. A clone begins with that of
     /// its parent.
     incarnation: u64,
+    durability: &'static str,
+    fencing: &'static str,
+    /// How long a lease lasts, where one is needed.
+    lease_seconds: Option<u16>,
     /// What it was cloned from.
     parent: Option<ParentView>,
 }
@@ -124,6 +130,9 @@ impl VolumeView {
             size_bytes: manifest.size_bytes,
             created: time_text(manifest.created_unix_ms),
             incarnation: manifest.incarnation.0,
+            durability: manifest.promises.durability.name(),
+            fencing: manifest.promises.fencing.name(),
+            lease_seconds: manifest.promises.fencing.lease().map(chunk::LeaseTerm::seconds),
             parent: manifest.parent.as_ref().map(ParentView::new),
         }
     }
@@ -145,7 +154,7 @@ fn create(
     store::agree_with_server(settings)?;
     make_data_dir(&settings.data_dir)?;
     let store = store::open_or_make(settings)?;
-    let new = new_volume(name, size)?;
+    let new = new_volume(settings, name, size)?;
     let manifest = block_on(catalog::create(&store, new)).map_err(VolumeError::Create)?;
     let view = VolumeView::new(name, &manifest);
     if json {
@@ -155,12 +164,17 @@ fn create(
 }
 
 /// A volume with an identity of its own, created now.
-fn new_volume(name: &VolumeName, size: VolumeSize) -> Result<catalog::NewVolume, Error> {
+fn new_volume(
+    settings: &Settings,
+    name: &VolumeName,
+    size: VolumeSize,
+) -> Result<catalog::NewVolume, Error> {
     Ok(catalog::NewVolume {
         name: name.clone(),
         id: VolumeId(random_id()?),
         size_bytes: size.bytes().0,
         stripe_shift: MIN_STRIPE_SHIFT,
+        promises: settings.new_volumes,
         created_unix_ms: now_unix_ms(),
     })
 }

@@ -123,6 +123,9 @@ pub enum ValueError {
     /// Not a policy of the cache.
     #[error(transparent)]
     Policy(#[from] super::cache::CachePolicyError),
+    /// No promise of a volume.
+    #[error(transparent)]
+    Promise(#[from] chunk::PromiseError),
     /// Not a setting of an S3 store.
     #[error(transparent)]
     S3(#[from] s3::S3ConfigError),

@@ -29,6 +29,12 @@ pub enum Key {
     CacheDisk,
     /// What goes when that cache is full.
     CachePolicy,
+    /// When a write of a new volume is acknowledged, and what its flushes wait for.
+    Durability,
+    /// How a host that lost a new volume is kept from it.
+    Fencing,
+    /// How long a lease lasts.
+    LeaseSeconds,
     /// Server of an S3 store.
     S3Endpoint,
     /// Region of an S3 store.
@@ -57,7 +63,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -71,6 +77,9 @@ impl Key {
         Self::RpoBytes,
         Self::CacheDisk,
         Self::CachePolicy,
+        Self::Durability,
+        Self::Fencing,
+        Self::LeaseSeconds,
         Self::S3Endpoint,
         Self::S3Region,
         Self::S3PathStyle,
@@ -102,6 +111,9 @@ impl Key {
             Self::RpoBytes => "rpo.bytes",
             Self::CacheDisk => "cache.disk",
             Self::CachePolicy => "cache.policy",
+            Self::Durability => "volume.durability",
+            Self::Fencing => "volume.fencing",
+            Self::LeaseSeconds => "volume.lease_seconds",
             Self::S3Endpoint => "s3.endpoint",
             Self::S3Region => "s3.region",
             Self::S3PathStyle => "s3.path_style",
@@ -134,6 +146,9 @@ impl Key {
             Self::RpoBytes => "KRAIT_RPO_BYTES",
             Self::CacheDisk => "KRAIT_CACHE_DISK",
             Self::CachePolicy => "KRAIT_CACHE_POLICY",
+            Self::Durability => "KRAIT_VOLUME_DURABILITY",
+            Self::Fencing => "KRAIT_VOLUME_FENCING",
+            Self::LeaseSeconds => "KRAIT_VOLUME_LEASE_SECONDS",
             Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
             Self::S3Region => "KRAIT_S3_REGION",
             Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
@@ -166,6 +181,9 @@ impl Key {
             Self::RpoBytes => "--rpo-bytes",
             Self::CacheDisk => "--cache-disk",
             Self::CachePolicy => "--cache-policy",
+            Self::Durability => "--durability",
+            Self::Fencing => "--fencing",
+            Self::LeaseSeconds => "--lease-seconds",
             Self::S3Endpoint => "--s3-endpoint",
             Self::S3Region => "--s3-region",
             Self::S3PathStyle => "--s3-path-style",

@@ -36,6 +36,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let bytes = resolver.rpo_bytes(&store, wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
     let disk_cache = resolver.disk_cache(machine, &data_dir, &store, memory)?;
+    let new_volumes = resolver.new_volumes()?;
     let s3 = resolver.s3()?;
     let settings = Settings {
         data_dir,
@@ -49,6 +50,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
         wal_segment,
         rpo,
         disk_cache,
+        new_volumes,
         s3,
     };
     let mut explained = resolver.explained;
@@ -292,6 +294,7 @@ impl Resolver<'_> {
 }
 
 mod cache;
+mod promises;
 mod s3_store;
 
 fn refuse(key: Key, from: Source, problem: ValueError) -> ConfigError {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chunk::limits::MAX_LEASE_SECONDS;
+
 /// Connections at one time; further ones are told that the server is busy.
 pub const MAX_CONNECTIONS: usize = 8;
 
@@ -16,6 +18,10 @@ pub const SHORT_OP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the outcome of a request that moves data.
 pub const LONG_OP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Longest wait for a volume to be attached: the longest lease may have to run out first.
+pub const ATTACH_TIMEOUT: Duration =
+    Duration::from_secs(LONG_OP_TIMEOUT.as_secs() + 2 * MAX_LEASE_SECONDS as u64);
 
 /// Longest wait of the asking side beyond that of the serving side, so that it hears the reason.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(5);

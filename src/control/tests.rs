@@ -17,6 +17,7 @@ fn settings(data_dir: &Path) -> Settings {
             size: ByteSize::default(),
             policy: crate::config::CachePolicy::Lru,
         },
+        new_volumes: chunk::Promises::default(),
         s3: crate::config::S3Settings::default(),
         cores: 1,
         memory: ByteSize::mib(256),

@@ -29,6 +29,7 @@ use super::packer::{Packer, Rest};
 use super::peers::Outcome;
 use super::shared::Shared;
 use super::signal::Signal;
+use super::turn::Turn;
 use super::uploads::Uploads;
 
 /// In charge of one open volume; lives on the volume's home core.
@@ -39,6 +40,8 @@ pub struct Coordinator<E: Env> {
     /// The newest manifest, and its number.
     pub(super) newest: RefCell<(ManifestSeq, Manifest)>,
     pub(super) ids: RefCell<ObjectIds>,
+    /// Whose turn it is to publish.
+    pub(super) publishing: Turn,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
     /// When the oldest write since the last cut was noted.
@@ -85,6 +88,7 @@ impl<E: Env> Coordinator<E> {
             ids: RefCell::new(ObjectIds::new(shared.incarnation, shards, shards + 1)),
             shared,
             newest: RefCell::new(newest),
+            publishing: Turn::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
             cutting_since: Cell::new(None),
@@ -235,10 +239,12 @@ impl<E: Env> Coordinator<E> {
         positions: Vec<(ShardId, Lsn)>,
         chunks: &[ChunkIndex],
     ) -> Result<(), VolumeError> {
-        let mut manifest = self.newest.borrow().1.clone();
-        manifest.cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
-        manifest.unfolded.extend(chunks.iter().map(|index| index.info().id));
-        self.publish(manifest).await
+        let cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
+        self.publish(|manifest| {
+            manifest.cut = cut;
+            manifest.unfolded.extend(chunks.iter().map(|index| index.info().id));
+        })
+        .await
     }
 
     /// Packs what was too little for chunks of single shards, and uploads it.

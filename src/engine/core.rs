@@ -216,6 +216,7 @@ impl<E: Env> Core<E> {
                 Ok(Answer::Snapshot(Box::new(made)))
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
+            Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
             Ask::Keep(kept) => {

@@ -148,10 +148,14 @@ impl<E: Env> Coordinator<E> {
                 changed.entry(SegmentIndex::of(page)).or_default().push((page, at));
             }
         }
-        let mut manifest = self.newest.borrow().1.clone();
-        manifest.directory = self.write_directory(&manifest.directory, changed).await?;
-        manifest.unfolded.clear();
-        self.publish(manifest).await?;
+        // Only cuts and folds change what this starts from, and those come one after the other.
+        let before = self.newest.borrow().1.directory.clone();
+        let directory = self.write_directory(&before, changed).await?;
+        self.publish(|manifest| {
+            manifest.directory = directory;
+            manifest.unfolded.clear();
+        })
+        .await?;
         for (_, outcome) in self.ask_all(|_| ShardAsk::Folded).await {
             outcome?;
         }

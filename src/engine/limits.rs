@@ -82,6 +82,10 @@ pub const CLAIM_TRIES: u32 = 4;
 /// Longest time that a read waits for a failing store (P5 of the promises).
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Whoever waits for the end of a lease waits this part of it longer: clocks of two hosts run
+/// differently by far less than a sixteenth.
+pub const LEASE_MARGIN: u32 = 16;
+
 /// Parts of one read, each at most a stripe, that other cores hold in memory for it at a time.
 pub const READS_AHEAD: usize = 2;
 
@@ -97,6 +101,7 @@ pub const FETCHES_PER_REQUEST: usize = 16;
 /// Chunk indexes and directory segments that an opening reads at a time: it waits for the latency
 /// of a far store now and then, not once for each.
 pub const OPENING_READS: usize = 32;
+
 /// Bytes that one core fetches at a time, beside the memory of the reads themselves; the last piece
 /// may go beyond, and each request may always fetch one.
 pub const FETCH_WINDOW_BYTES: usize = 1 << 20;

@@ -108,6 +108,8 @@ pub enum Ask {
     View(Arc<Snapshot>),
     /// For the home of a snapshot: open it under this number.
     ViewAs(VolumeNo, Arc<Snapshot>),
+    /// For the home of a volume: see to it that this host still has it.
+    Renew(VolumeNo),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
@@ -142,6 +144,8 @@ pub enum Reason {
     Recovery,
     /// Somebody takes it over, whichever host has it.
     TakeOver,
+    /// Somebody takes it over from a host whose lease has run out, once it has.
+    LeaseEnd,
 }
 
 /// All that a core needs to open its shard of a volume.

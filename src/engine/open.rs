@@ -28,7 +28,8 @@ use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{CLAIM_TRIES, MANIFESTS_KEPT, OPENING_READS};
+use super::lease::Lease;
+use super::limits::{CLAIM_TRIES, LEASE_MARGIN, MANIFESTS_KEPT, OPENING_READS};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
 use super::publish::publish_patiently;
@@ -52,18 +53,11 @@ pub async fn open<E: Env>(
     reason: Reason,
 ) -> Result<Option<Arc<Shared>>, VolumeError> {
     let claimed = claim(core, volume, reason).await?;
-    let Some(Claimed { seq, manifest, found }) = claimed else { return Ok(None) };
+    let Some(Claimed { seq, manifest, found, lease }) = claimed else { return Ok(None) };
     let layout = Layout::new(manifest.stripe_shift, core.cores());
     let layout = layout.expect("manifests are checked, and there is at least one core");
-    let shared = Shared::new(
-        volume,
-        layout,
-        manifest.size_bytes,
-        manifest.incarnation,
-        manifest.salt,
-        Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1),
-    );
-    let shared = Arc::new(shared.of_lineage(manifest.lineage()));
+    let epoch = Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1);
+    let shared = Arc::new(Shared::new(&manifest, layout, lease, epoch));
     let unfolded = read_unfolded(core, &manifest).await?;
     let pages = read_directory(core, &manifest, layout).await?;
     let directory = log_directory(volume);
@@ -131,6 +125,7 @@ struct Claimed {
     seq: ManifestSeq,
     manifest: Manifest,
     found: Scan,
+    lease: Lease,
 }
 
 /// Reads the newest manifest and the log, and publishes the manifest again under the next
@@ -144,9 +139,10 @@ async fn claim<E: Env>(
 ) -> Result<Option<Claimed>, VolumeError> {
     for tries_left in (0..CLAIM_TRIES).rev() {
         let (seq, mut manifest) = newest_manifest(core, volume).await?;
+        let before = manifest.encode(seq);
         let is_ours = manifest.owner == core.host;
         if !is_ours && manifest.owner != NO_HOST && reason != Reason::TakeOver {
-            return Err(elsewhere(core, volume, &manifest).await);
+            outlast(core, volume, (seq, &manifest), reason).await?;
         }
         // The log of a tenure that has ended: covered if the volume was given back by this host,
         // otherwise kept aside.
@@ -167,8 +163,9 @@ async fn claim<E: Env>(
         }
         manifest.owner = core.host;
         manifest.salt = core.runtime.random();
-        let seq = seq.next();
-        match publish_patiently(core, volume, seq, manifest.encode(seq).into()).await {
+        let (seq, began) = (seq.next(), core.runtime.now());
+        let body = manifest.encode(seq).into();
+        match publish_patiently(core, volume, seq, body, &before).await {
             Ok(()) => {}
             Err(VolumeError::Fenced { .. }) if tries_left > 0 => continue,
             Err(error) => return Err(error),
@@ -179,10 +176,36 @@ async fn claim<E: Env>(
         }
         // What is too much now is too much at the next opening as well.
         let _ = manifest_log::prune(&core.store, volume, MANIFESTS_KEPT as usize).await;
-        return Ok(Some(Claimed { seq, manifest, found }));
+        let lease = Lease::new(manifest.promises.fencing, began);
+        return Ok(Some(Claimed { seq, manifest, found, lease }));
     }
     let detail = "other openings come in between all the time".to_owned();
     Err(VolumeError::Fenced { volume: volume.to_string(), detail })
+}
+
+/// Waits until the lease of the host that has a volume has run out, if that is wanted and it needs
+/// one: it has published nothing for as long as its lease lasts, see [`super::lease`].
+async fn outlast<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    (seq, manifest): (ManifestSeq, &Manifest),
+    reason: Reason,
+) -> Result<(), VolumeError> {
+    let term = manifest.promises.fencing.lease().filter(|_| reason == Reason::LeaseEnd);
+    let Some(term) = term else { return Err(elsewhere(core, volume, manifest).await) };
+    log::info!("volume {volume}: waiting {term} for the lease of host {}", short(manifest.owner));
+    if !planted::is(Bug::LeaseNotWaitedFor) {
+        core.runtime.sleep(term.span() + term.span() / LEASE_MARGIN).await;
+    }
+    match newest_manifest(core, volume).await?.0 == seq {
+        true => Ok(()),
+        false => Err(elsewhere(core, volume, manifest).await),
+    }
+}
+
+/// The start of a host's identity, as people see it.
+fn short(host: [u8; 16]) -> String {
+    host[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is left of the log of a volume that no host has: nothing to replay, files to remove.
@@ -206,7 +229,7 @@ async fn elsewhere<E: Env>(core: &Core<E>, volume: VolumeId, manifest: &Manifest
     let directory = log_directory(volume);
     let files = core.disk.list(&directory).await.unwrap_or_default();
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let host: String = manifest.owner[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let host = short(manifest.owner);
     let kept = match bytes {
         0 => String::new(),
         _ => format!(

@@ -14,11 +14,14 @@ use super::signal::Signal;
 
 /// What a call may have to wait for. Each class has calls of its own to give out, so that no
 /// call can hold up the one that it waits for: a write waits for log space, which comes from the
-/// calls that make a cut, which a drain of the whole volume waits for.
+/// calls that make a cut, which a drain of the whole volume waits for. Reads and flushes wait for
+/// none of these, and must not stand behind writes that an outage of the store holds up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Class {
-    /// Waits for disk, store, and [`Class::Cut`].
-    Data,
+    /// Waits for log space, which [`Class::Cut`] gives back.
+    Write,
+    /// Waits for the disk, or as long for the store as a read may.
+    Read,
     /// Waits for disk and store only.
     Cut,
     /// Waits for [`Class::Cut`].
@@ -26,16 +29,13 @@ enum Class {
 }
 
 impl Class {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 
     fn of(ask: &Ask) -> Self {
         match ask {
             Ask::Shard(_, ask) => match ask {
-                ShardAsk::Write { .. }
-                | ShardAsk::Read(_)
-                | ShardAsk::Punch { .. }
-                | ShardAsk::Sync(_)
-                | ShardAsk::Status(_) => Self::Data,
+                ShardAsk::Write { .. } | ShardAsk::Punch { .. } => Self::Write,
+                ShardAsk::Read(_) | ShardAsk::Sync(_) | ShardAsk::Status(_) => Self::Read,
                 ShardAsk::Seal(_)
                 | ShardAsk::Published(_)
                 | ShardAsk::Fold
@@ -51,6 +51,7 @@ impl Class {
             | Ask::ViewAs(..)
             | Ask::Drain(_)
             | Ask::Snapshot(..)
+            | Ask::Renew(_)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,
         }
@@ -64,8 +65,9 @@ struct Most([usize; Class::COUNT]);
 
 impl Most {
     fn of_ring(messages: usize) -> Self {
-        let few = (messages / 16).max(1);
-        let most = Self([(messages / 2).saturating_sub(2 * few).max(1), few, few]);
+        let (reads, few) = ((messages / 8).max(1), (messages / 16).max(1));
+        let writes = (messages / 2).saturating_sub(reads + 2 * few).max(1);
+        let most = Self([writes, reads, few, few]);
         assert!(2 * most.0.iter().sum::<usize>() <= messages, "a ring of {messages} is too short");
         most
     }

@@ -11,49 +11,91 @@ use super::Env;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{MANIFESTS_KEPT, PUBLISH_TRIES, RETRY_FIRST};
+use super::limits::{MANIFESTS_KEPT, PUBLISH_TRIES, RETRY_FIRST, RETRY_LONGEST};
 use super::open::NO_HOST;
 use super::read::longer;
+use super::turn::Taken;
 
 impl<E: Env> Coordinator<E> {
     /// Publishes that no host has the volume. If that fails the volume stays with this host.
     pub(super) async fn give_back(&self) {
-        let mut manifest = self.newest.borrow().1.clone();
+        let _turn = self.publishing.take().await;
+        let (before, mut manifest) = self.newest.borrow().clone();
+        let (seq, volume) = (before.next(), self.shared.volume);
+        let before = manifest.encode(before);
         manifest.owner = NO_HOST;
-        if let Err(error) = self.try_publish(manifest).await {
-            let volume = self.shared.volume;
-            log::warn!("volume {volume} stays with this host, as that was not published: {error}");
+        let body = Bytes::from(manifest.encode(seq));
+        match publish_patiently(&self.core, volume, seq, body, &before).await {
+            Ok(()) => drop(self.newest.replace((seq, manifest))),
+            Err(error) => {
+                log::warn!(
+                    "volume {volume} stays with this host, as that was not published: {error}"
+                );
+            }
         }
     }
 
-    /// Publishes the next manifest unless the store fails for a while.
-    async fn try_publish(&self, manifest: Manifest) -> Result<(), VolumeError> {
-        let seq = self.newest.borrow().0.next();
-        let body = Bytes::from(manifest.encode(seq));
-        publish_patiently(&self.core, self.shared.volume, seq, body).await?;
-        self.newest.replace((seq, manifest));
-        Ok(())
-    }
-
-    /// Publishes the next manifest.
+    /// Publishes that this host still has the volume, unless it did so not long ago.
     ///
     /// # Errors
-    /// [`VolumeError::Fenced`] if another opening published first. After any other error it may
-    /// be published or not: the same manifest must be published again before another one.
-    pub(super) async fn publish(&self, manifest: Manifest) -> Result<(), VolumeError> {
+    /// [`VolumeError::Fenced`] if another host has it, and then the volume is stopped; or what
+    /// stopped it before.
+    pub(super) async fn renew(&self) -> Result<(), VolumeError> {
+        let turn = self.publishing.take().await;
+        if self.newest.borrow().1.owner == NO_HOST {
+            return Err(VolumeError::Closed);
+        }
+        if !self.shared.lease.is_old(self.core.runtime.now()) {
+            return Ok(());
+        }
+        let renewed = self.publish_next(&turn, |_| ()).await;
+        if let Err(cause @ VolumeError::Fenced { .. }) = &renewed {
+            self.shared.poison(cause.clone());
+        }
+        renewed
+    }
+
+    /// Publishes the next manifest: the newest one with a change.
+    ///
+    /// # Errors
+    /// [`VolumeError::Fenced`] if another opening published first, or what stopped the volume. As
+    /// long as it is not known whether the manifest is published, it is published again: another
+    /// one of its number must not follow.
+    pub(super) async fn publish(
+        &self,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), VolumeError> {
+        let turn = self.publishing.take().await;
+        self.publish_next(&turn, change).await
+    }
+
+    async fn publish_next(
+        &self,
+        _turn: &Taken<'_>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), VolumeError> {
         let (core, volume) = (&self.core, self.shared.volume);
-        let seq = self.newest.borrow().0.next();
+        let began = core.runtime.now();
+        let (before, mut manifest) = self.newest.borrow().clone();
+        let seq = before.next();
+        let before = manifest.encode(before);
+        change(&mut manifest);
         let body = Bytes::from(manifest.encode(seq));
         loop {
             self.shared.alive()?;
-            match publish_patiently(core, volume, seq, body.clone()).await {
+            match publish_patiently(core, volume, seq, body.clone(), &before).await {
                 Ok(()) => break,
                 // The store is down: the log takes what it can, see `Log::room`.
                 Err(VolumeError::Store(cause)) if cause.kind() != ErrorKind::Corrupt => {}
+                Err(VolumeError::Store(cause)) => {
+                    log::warn!("volume {volume}: manifest {seq} is not published: {cause}");
+                    core.runtime.sleep(RETRY_LONGEST).await;
+                }
                 Err(final_error) => return Err(final_error),
             }
         }
         self.newest.replace((seq, manifest));
+        self.shared.lease.renewed(began);
         self.prune(seq).await;
         Ok(())
     }
@@ -86,10 +128,11 @@ pub(super) async fn publish_patiently<E: Env>(
     volume: VolumeId,
     seq: ManifestSeq,
     body: Bytes,
+    before: &[u8],
 ) -> Result<(), VolumeError> {
     let mut pause = RETRY_FIRST;
     for tries_left in (0..PUBLISH_TRIES).rev() {
-        match manifest_log::publish(&core.store, volume, seq, body.clone()).await {
+        match manifest_log::publish(&core.store, volume, seq, body.clone(), before).await {
             Ok(()) => return Ok(()),
             Err(PublishError::Store(_)) if planted::is(Bug::AmbiguousPutTrusted) => return Ok(()),
             Err(PublishError::Lost { .. }) if planted::is(Bug::TwoWriters) => return Ok(()),

@@ -72,6 +72,15 @@ impl<E: Env> Core<E> {
         self.attach_for(volume, Reason::TakeOver).await
     }
 
+    /// As [`Self::attach`], but if another host has the volume, waits until its lease has run out
+    /// and takes the volume from it.
+    ///
+    /// # Errors
+    /// See [`super::open::open`]; also if that host renews its lease, or needs none.
+    pub async fn outlast(self: &Rc<Self>, volume: VolumeId) -> Result<Volume<E>, VolumeError> {
+        self.attach_for(volume, Reason::LeaseEnd).await
+    }
+
     async fn attach_for(
         self: &Rc<Self>,
         volume: VolumeId,
@@ -105,6 +114,14 @@ impl<E: Env> Core<E> {
     /// The volume is stopped or not open.
     pub async fn drain(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
         self.ask(self.home(volume), Ask::Drain(volume)).await.map(drop)
+    }
+
+    /// Publishes that this host still has a volume, which renews its lease.
+    ///
+    /// # Errors
+    /// Another host has it, or the volume is stopped or not open.
+    pub async fn renew(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
+        self.ask(self.home(volume), Ask::Renew(volume)).await.map(drop)
     }
 
     /// Counts what a volume holds.

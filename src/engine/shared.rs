@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chunk::Lineage;
+use chunk::{Durability, Lineage, Manifest};
 use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
 
 use super::error::VolumeError;
+use super::lease::Lease;
 
 /// Positions of one shard's log, written by the shard, read by all.
 #[derive(Default)]
@@ -33,6 +34,10 @@ pub struct Shared {
     pub incarnation: Incarnation,
     /// Drawn for this opening, part of every record.
     pub salt: u64,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// What a flush needs besides.
+    pub lease: Lease,
     epoch: AtomicU64,
     positions: Vec<Positions>,
     /// Bytes logged since the last cut, over all shards.
@@ -42,24 +47,19 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// State of a volume just opened; the first record gets `epoch`.
+    /// State of a volume just opened by publishing `manifest`; the first record gets `epoch`.
     #[must_use]
-    pub fn new(
-        volume: VolumeId,
-        layout: Layout,
-        size_bytes: u64,
-        incarnation: Incarnation,
-        salt: u64,
-        epoch: Epoch,
-    ) -> Self {
+    pub fn new(manifest: &Manifest, layout: Layout, lease: Lease, epoch: Epoch) -> Self {
         Self {
-            volume,
-            lineage: Lineage::single(volume),
+            volume: manifest.volume,
+            lineage: manifest.lineage(),
             is_view: false,
             layout,
-            size_bytes,
-            incarnation,
-            salt,
+            size_bytes: manifest.size_bytes,
+            incarnation: manifest.incarnation,
+            salt: manifest.salt,
+            durability: manifest.promises.durability,
+            lease,
             epoch: AtomicU64::new(epoch.0),
             positions: (0..layout.shards()).map(|_| Positions::default()).collect(),
             dirty_bytes: AtomicU64::new(0),
@@ -68,16 +68,10 @@ impl Shared {
         }
     }
 
-    /// The same, with a map that refers to other volumes as well.
+    /// The same, as a snapshot of this identity that is only read.
     #[must_use]
-    pub fn of_lineage(self, lineage: Lineage) -> Self {
-        Self { lineage, ..self }
-    }
-
-    /// The same, as a snapshot that is only read.
-    #[must_use]
-    pub fn as_view(self) -> Self {
-        Self { is_view: true, ..self }
+    pub fn as_view(self, snapshot: VolumeId) -> Self {
+        Self { volume: snapshot, is_view: true, durability: Durability::Writeback, ..self }
     }
 
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a

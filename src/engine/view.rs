@@ -3,14 +3,16 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chunk::Snapshot;
+use chunk::{Fencing, Snapshot};
 use wal::Layout;
 
 use super::Env;
 use super::cache::VolumeNo;
 use super::core::Core;
 use super::error::VolumeError;
+use super::lease::Lease;
 use super::mesh::CoreId;
 use super::message::{Answer, Ask, ShardAsk};
 use super::open::{open_shards, read_directory, read_unfolded};
@@ -42,16 +44,9 @@ impl<E: Env> Core<E> {
         let manifest = &snapshot.manifest;
         let layout = Layout::new(manifest.stripe_shift, self.cores());
         let layout = layout.expect("manifests are checked, and there is at least one core");
-        let (id, epoch) = (snapshot.id.as_volume(), manifest.cut.epoch);
-        let shared = Shared::new(
-            id,
-            layout,
-            manifest.size_bytes,
-            manifest.incarnation,
-            manifest.salt,
-            epoch,
-        );
-        let shared = Arc::new(shared.of_lineage(manifest.lineage()).as_view());
+        let (epoch, no_lease) = (manifest.cut.epoch, Lease::new(Fencing::Contact, Duration::ZERO));
+        let shared = Shared::new(manifest, layout, no_lease, epoch);
+        let shared = Arc::new(shared.as_view(snapshot.id.as_volume()));
         let unfolded = read_unfolded(self, manifest).await?;
         let pages = read_directory(self, manifest, layout).await?;
         let parts = pages.into_iter().map(|pages| (pages, RecoveredShard::default())).collect();

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chunk::Durability;
 use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, Lsn, ShardBlock, ShardId};
 
 use super::Env;
@@ -149,7 +151,9 @@ impl<E: Env> Volume<E> {
     pub fn write_now(&self, offset: u64, data: &[u8]) -> Result<usize, VolumeError> {
         self.assert_writable();
         match self.own_blocks(offset, data.len()) {
-            Some(start) if !self.own.is_tight() => self.own.try_write(start, data),
+            Some(start) if !self.is_strict() && !self.own.is_tight() => {
+                self.own.try_write(start, data)
+            }
             _ => Ok(0),
         }
     }
@@ -167,7 +171,7 @@ impl<E: Env> Volume<E> {
     }
 
     /// Writes `data` at `offset`, any alignment. Acknowledged when this returns, durable after a
-    /// flush.
+    /// flush, or at once where the volume promises that.
     ///
     /// # Errors
     /// The volume is stopped or the local disk is full. Some of the blocks may be written.
@@ -190,7 +194,22 @@ impl<E: Env> Volume<E> {
         for call in calls {
             result = result.and(call.await.map(drop));
         }
-        result
+        result?;
+        self.settle().await
+    }
+
+    /// Whether an acknowledged write must be durable.
+    fn is_strict(&self) -> bool {
+        self.shared.durability != Durability::Writeback
+    }
+
+    /// Makes durable what is about to be acknowledged, if it must be.
+    async fn settle(&self) -> Result<(), VolumeError> {
+        if !self.is_strict() || planted::is(Bug::AnswersBeforeLog) {
+            return Ok(());
+        }
+        self.sync().await?;
+        self.hold_lease().await
     }
 
     /// Makes `len` bytes at `offset` read as zeros, any alignment: whole blocks by one record per
@@ -226,7 +245,8 @@ impl<E: Env> Volume<E> {
         for call in calls {
             result = result.and(call.await.map(drop));
         }
-        result
+        result?;
+        self.settle().await
     }
 
     /// Writes zeros over less than two blocks.
@@ -237,11 +257,36 @@ impl<E: Env> Volume<E> {
         self.write(from, Bytes::from(vec![0; (to - from) as usize])).await
     }
 
-    /// Makes durable every write that was acknowledged before the call, on any core.
+    /// Makes durable every write that was acknowledged before the call, on any core, in the way
+    /// that the volume promises.
     ///
     /// # Errors
     /// The volume is stopped: what was asked for may be lost.
     pub async fn flush(&self) -> Result<(), VolumeError> {
+        self.sync().await?;
+        if self.shared.durability == Durability::Remote && !planted::is(Bug::FlushStaysLocal) {
+            self.core.drain(self.number).await?;
+        }
+        self.hold_lease().await
+    }
+
+    /// Returns when this host has the lease that the volume's fencing asks for: nobody took the
+    /// volume over before now.
+    async fn hold_lease(&self) -> Result<(), VolumeError> {
+        let lease = &self.shared.lease;
+        while !lease.holds(self.core.runtime.now()) && !planted::is(Bug::LeaseIgnored) {
+            self.core.renew(self.number).await?;
+        }
+        if lease.must_renew(self.core.runtime.now()) {
+            let (core, number) = (self.core.clone(), self.number);
+            // If that fails, whoever finds that the lease has run out is told.
+            self.core.runtime.spawn(async move { drop(core.renew(number).await) });
+        }
+        Ok(())
+    }
+
+    /// Makes durable in the local log every write that was acknowledged before the call.
+    async fn sync(&self) -> Result<(), VolumeError> {
         self.shared.alive()?;
         let mut calls = Vec::new();
         let mut own: Option<Lsn> = None;

@@ -4,7 +4,9 @@ use super::limits::MIN_SLEEP;
 use std::cell::RefCell;
 use std::future::Future;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 use wal::runtime::Runtime;
 
 /// [`Runtime`] on the glommio executor of the thread that it is used on.
@@ -12,8 +14,14 @@ use wal::runtime::Runtime;
 pub struct GlommioRuntime;
 
 /// The instant that [`Runtime::now`] counts from: the same on all cores.
-#[expect(clippy::disallowed_methods, reason = "this is the clock behind the seam")]
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static START: LazyLock<Duration> = LazyLock::new(since_boot);
+
+/// Time since the machine started, the time that it was suspended included: what another host may
+/// do after so much time does not wait for this one to wake.
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    now.try_into().expect("it is not before the start of the machine")
+}
 
 /// Random words of the operating system, fetched many at a time: no generator of our own whose
 /// state could repeat over processes.
@@ -42,7 +50,8 @@ impl Entropy {
 
 impl Runtime for GlommioRuntime {
     fn now(&self) -> Duration {
-        START.elapsed()
+        let start = *START;
+        since_boot() - start
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the sleep behind the seam")]

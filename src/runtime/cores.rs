@@ -32,18 +32,16 @@ pub struct CoreOptions {
     pub cores: Option<u16>,
     /// The directory of all local files; must exist.
     pub data_dir: PathBuf,
-    /// How long an executor looks for work before it sleeps: trades CPU for latency.
-    pub spin_before_park: Option<Duration>,
     /// Whether executors may share CPUs when there are more of them: slow, for tests.
     pub share_cpus: bool,
 }
 
 impl CoreOptions {
-    /// One executor on each CPU, no spinning.
+    /// One executor on each CPU.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         let data_dir = data_dir.to_owned();
-        Self { cores: None, data_dir, spin_before_park: None, share_cpus: false }
+        Self { cores: None, data_dir, share_cpus: false }
     }
 }
 
@@ -117,7 +115,6 @@ pub struct CoreContext {
 pub struct CorePlan {
     cpus: Vec<usize>,
     data_dir: PathBuf,
-    spin_before_park: Option<Duration>,
 }
 
 impl CorePlan {
@@ -137,7 +134,7 @@ impl CorePlan {
         let data_dir = options.data_dir.canonicalize().map_err(in_dir)?;
         make_probe_file(&data_dir).map_err(in_dir)?;
         let cpus = allowed.into_iter().cycle().take(asked).collect();
-        Ok(Self { cpus, data_dir, spin_before_park: options.spin_before_park })
+        Ok(Self { cpus, data_dir })
     }
 
     /// Number of executors that [`Self::start`] will start.
@@ -234,13 +231,10 @@ impl CorePlan {
 
     /// Makes the executor of the calling thread and pins the thread.
     fn make_executor(&self, core: u16) -> Result<LocalExecutor, StartError> {
-        let mut builder = LocalExecutorBuilder::new(Placement::Fixed(self.cpus[usize::from(core)]))
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(self.cpus[usize::from(core)]))
             .io_memory(io_memory_bytes(self.cores()))
             // Not pinned beside us: its work would wait for ours.
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
-        if let Some(span) = self.spin_before_park {
-            builder = builder.spin_before_park(span);
-        }
         builder.make().map_err(|error| StartError::Executor { core, source: plain(error) })
     }
 }

@@ -80,7 +80,8 @@ pub(super) fn is_elsewhere(manifest: &Manifest, host: [u8; 16]) -> bool {
     manifest.owner != NO_HOST && manifest.owner != host
 }
 
-/// Opens a volume unless another host has it; with `force` even then. Returns its incarnation.
+/// Opens a volume unless another host has it, whose lease, if it needs one, is waited out first;
+/// with `force` even then, and at once. Returns its incarnation.
 pub(super) async fn attach(
     local: &Local,
     name: &VolumeName,
@@ -92,7 +93,7 @@ pub(super) async fn attach(
     let manifest = manifest.map_err(|error| AttachError::manifest(name, &error))?;
     let failed = |source| AttachError::Volume { name: name.clone(), source };
     if is_elsewhere(&manifest, core.host) {
-        if !force {
+        if !force && manifest.promises.fencing.lease().is_none() {
             let (name, owner) = (name.clone(), manifest.owner);
             return Err(AttachError::Elsewhere { name, owner, tenure: manifest.tenure.0 });
         }
@@ -108,7 +109,7 @@ pub(super) async fn attach(
     }
     let opened = match force {
         true => core.take_over(id).await,
-        false => core.attach(id).await,
+        false => core.outlast(id).await,
     };
     let volume = opened.map_err(failed)?;
     Ok(volume.shared().incarnation.0)

@@ -105,7 +105,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chunk::Cut;
+    use chunk::{Cut, Promises};
     use wal::{Incarnation, VolumeId};
 
     fn manifest(owner: [u8; 16], tenure: u64) -> Manifest {
@@ -114,6 +114,7 @@ mod tests {
             name: VolumeName::new("vm").unwrap(),
             size_bytes: 1 << 20,
             stripe_shift: 10,
+            promises: Promises::default(),
             created_unix_ms: 0,
             incarnation: Incarnation(9),
             owner,

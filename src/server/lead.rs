@@ -48,7 +48,7 @@ impl Lead {
         // Kept to the end: without it the signals would do nothing.
         let stop = self.stop.serve();
         for new in &self.create {
-            volumes::make_if_missing(&local.core.store, new).await?;
+            volumes::make_if_missing(&local.core.store, new, self.settings.new_volumes).await?;
         }
         let listen: Vec<Listen> =
             self.listeners.iter().map(|listener| ready::as_setting(listener.address())).collect();

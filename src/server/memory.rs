@@ -2,8 +2,9 @@
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
 //! between sockets and engine, a sixteenth to chunks on their way to the store, and a thirty-second
-//! part to what is read ahead; the rest is for append buffers, maps, and the buffers of connections. Where an eighth is too little for one request of the largest size on
-//! each core, the cache gives the rest, down to a sixteenth of the whole.
+//! part to what is read ahead; the rest is for append buffers, maps, and the buffers of
+//! connections. Where an eighth is too little for one request of the largest size on each core,
+//! the cache gives the rest, down to a thirty-second part of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;

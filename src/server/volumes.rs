@@ -2,7 +2,7 @@
 //! others.
 
 use chunk::manifest_log::{self, ManifestLogError};
-use chunk::{FormatError, Manifest, catalog};
+use chunk::{FormatError, Manifest, Promises, catalog};
 use wal::VolumeId;
 use wal::layout::MIN_STRIPE_SHIFT;
 use wal::runtime::Runtime;
@@ -45,7 +45,11 @@ pub(super) async fn manifest(store: &AnyStore, id: VolumeId) -> Result<Manifest,
 }
 
 /// Makes a volume unless there is one of its name, whatever its size.
-pub(super) async fn make_if_missing(store: &AnyStore, new: &NewVolume) -> Result<(), ServeError> {
+pub(super) async fn make_if_missing(
+    store: &AnyStore,
+    new: &NewVolume,
+    promises: Promises,
+) -> Result<(), ServeError> {
     let name = &new.name;
     let found = catalog::find(store, name).await;
     let found = found.map_err(|source| ServeError::Find { name: name.clone(), source })?;
@@ -61,6 +65,7 @@ pub(super) async fn make_if_missing(store: &AnyStore, new: &NewVolume) -> Result
         id: VolumeId(id.to_le_bytes()),
         size_bytes: new.size.bytes().0,
         stripe_shift: MIN_STRIPE_SHIFT,
+        promises,
         created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
     };
     let made = catalog::create(store, volume).await;

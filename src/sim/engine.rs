@@ -90,6 +90,7 @@ async fn create(host: &Host) -> Result<(), String> {
         id: VOLUME,
         size_bytes: host.volume_blocks * wal::BLOCK_BYTES as u64,
         stripe_shift: host.tuning.stripe_shift,
+        promises: host.tuning.promises,
         created_unix_ms: 0,
     };
     catalog::create(store, new).await.map(drop).map_err(|error| error.to_string())
@@ -101,6 +102,8 @@ impl Subject for Engine {
     const CUTS: bool = true;
 
     const FENCES: bool = true;
+
+    const PROMISES: bool = true;
 
     const ENDURES: bool = true;
 
@@ -127,9 +130,10 @@ impl Subject for Engine {
         }
         let mut handles = Vec::new();
         for core in &cores {
-            let opened = match host.takes_over {
-                true => core.take_over(VOLUME).await,
-                false => core.attach(VOLUME).await,
+            let opened = match (host.takes_over, host.waits) {
+                (true, false) => core.take_over(VOLUME).await,
+                (true, true) => core.outlast(VOLUME).await,
+                (false, _) => core.attach(VOLUME).await,
             };
             let volume = opened.map_err(|error| error.to_string())?;
             handles.push(Handle { core: core.clone(), keeper: cores[0].clone(), volume });

@@ -6,7 +6,7 @@ use wal::SECTOR_BYTES;
 
 use super::content;
 use super::judge::Command;
-use super::subject::{Subject, ZeroKind};
+use super::subject::{OpError, Subject, ZeroKind};
 use super::world::Fault;
 
 /// What they were told. Nothing that they write may ever be seen by anybody else: it carries the
@@ -14,13 +14,28 @@ use super::world::Fault;
 #[derive(Default)]
 pub(super) struct Ghost {
     volume: u64,
+    /// Whether its lease had run out before the other host took over.
+    leased: bool,
     written: Cell<u64>,
     kept: Cell<bool>,
 }
 
 impl Ghost {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { volume: !seed, ..Self::default() }
+    pub(super) fn new(seed: u64, leased: bool) -> Self {
+        Self { volume: !seed, leased, ..Self::default() }
+    }
+
+    /// A command was answered: without a lease nothing that must be durable may be.
+    pub(super) fn answered(
+        &self,
+        command: Command,
+        reply: &Result<(), OpError>,
+    ) -> Result<(), Fault> {
+        let durable = command.fua() || command == Command::Flush;
+        match self.leased && durable && reply.is_ok() {
+            true => Err(Fault::Trespass(format!("answered {command:?} without a lease"))),
+            false => Ok(()),
+        }
     }
 
     /// Whether a flush covered some of it: then the log of that host holds what no manifest does.
@@ -63,6 +78,7 @@ impl Ghost {
                 Err(_) => return Ok(true),
             },
         };
+        self.answered(command, &reply)?;
         if reply.is_err() {
             return Ok(false);
         }

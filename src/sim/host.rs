@@ -40,6 +40,8 @@ pub struct Host {
     pub identity: u64,
     /// Whether it takes the volume over, whoever has it.
     pub takes_over: bool,
+    /// Whether it does so when the lease of the host that has it has run out.
+    pub waits: bool,
     /// The cores, at least one.
     pub cores: Vec<SimCore>,
     /// Sizes and limits that the world wants of its subject.
@@ -72,6 +74,7 @@ impl Host {
             process,
             identity,
             takes_over,
+            waits: false,
             cores,
             tuning,
             volume_blocks,

@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use chunk::Durability;
 use wal::SECTOR_BYTES;
 
 use super::content::{self, Content};
@@ -56,13 +57,13 @@ pub struct Judge {
 
 impl Judge {
     /// The judge of an empty volume (all zeros). Only `tracked` sectors may be written, but may
-    /// lie within larger zeroes. With `acks_are_durable`, every acknowledged write counts as
-    /// covered (the promise of `durability = "wal"`).
+    /// lie within larger zeroes. With any other durability than `writeback` every acknowledged
+    /// write counts as covered; with `remote` a flush covers as a cut does, and FUA itself.
     #[must_use]
-    pub fn new(volume: u64, tracked: &[Range<u64>], acks_are_durable: bool) -> Self {
+    pub fn new(volume: u64, tracked: &[Range<u64>], durability: Durability) -> Self {
         let sectors = tracked.iter().cloned().flatten();
         let sectors = sectors.map(|sector| (sector, History::default())).collect();
-        let (log, pictures) = (Log::new(acks_are_durable), Vec::new());
+        let (log, pictures) = (Log::new(durability), Vec::new());
         Self { volume, log, sectors, pictures, forgetful: false }
     }
 

@@ -229,6 +229,8 @@ impl<const FLAW: u8> Subject for Naive<FLAW> {
 
     const FENCES: bool = false;
 
+    const PROMISES: bool = false;
+
     const ENDURES: bool = false;
 
     async fn open(host: &Host, _create: bool) -> Result<Vec<Self::Volume>, String> {

@@ -2,9 +2,12 @@
 //! seeds, so that bugs which one feature hides from another can show.
 
 mod focus;
+mod troubles;
 
 use std::ops::Range;
 use std::time::Duration;
+
+use chunk::Promises;
 
 use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
@@ -43,6 +46,8 @@ pub struct Tuning {
     pub ring_messages: usize,
     /// Longest time that a message takes from core to core.
     pub ring_delay: Duration,
+    /// What the volume promises.
+    pub promises: Promises,
 }
 
 impl Tuning {
@@ -58,8 +63,9 @@ impl Tuning {
             cut_blocks: random.scaled(8..512),
             read_ahead_blocks: 0,
             disk_cache: CacheSize::default(),
-            ring_messages: random.scaled(6..64) as usize,
+            ring_messages: random.scaled(8..64) as usize,
             ring_delay: Duration::from_micros(60),
+            promises: Promises::default(),
         }
     }
 }
@@ -173,8 +179,6 @@ pub struct Scenario {
     pub clone_one_in: u64,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
-    /// Whether every acknowledged write counts as durable.
-    pub acks_are_durable: bool,
     /// Sizes and limits for the subject.
     pub tuning: Tuning,
 }
@@ -227,10 +231,10 @@ impl Scenario {
                 fast: false,
             },
             outage_one_in: if random.chance(4) { 3 } else { 0 },
-            acks_are_durable: false,
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches().with_snapshots()
+        let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
+        drawn.with_promises().with_snapshots()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -272,94 +276,10 @@ impl Scenario {
                 ring_delay: Duration::from_micros(60),
                 read_ahead_blocks: 0,
                 disk_cache: CacheSize::default(),
+                promises: Promises::default(),
             },
             ..Self::draw(0)
         }
-    }
-
-    /// Adds what can happen to the machine as a whole.
-    fn with_losses(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "losses");
-        if random.chance(3) {
-            self.disk_loss_one_in = random.within(2..5);
-            // Many cuts in each life, so that what is lost begins in the middle of something.
-            self.store.fast = random.chance(2);
-            self.life_steps = random.scaled(500..4000);
-            self.long_lives = true;
-            // Cores that are busy with something else.
-            self.tuning.ring_delay *= [1, 20][random.below(2) as usize];
-            if random.chance(2) {
-                self.near = true;
-                self.windows = draw_stripes(self.volume_blocks, random);
-                self.most_cores = 4;
-                if random.chance(2) {
-                    // Writes that nothing holds up, and cuts in the midst of them.
-                    (self.mix.flush, self.mix.fua, self.mix.cut) = (0, 0, 0);
-                    self.tuning.cut_blocks = random.scaled(8..64);
-                }
-            }
-            if random.chance(3) {
-                self.think = Duration::from_millis(random.scaled(10..400));
-            }
-        }
-        self
-    }
-
-    /// Adds what can go wrong with a store besides plain errors.
-    fn with_a_bad_store(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "bad store");
-        if self.store.error_one_in > 0 && random.chance(3) {
-            self.store.hang_one_in = random.scaled(3..20);
-        }
-        if random.chance(5) {
-            self.take_over_one_in = random.within(1..4);
-        } else if random.chance(5) {
-            self.store.lie_one_in = random.scaled(4..60);
-        }
-        self
-    }
-
-    /// Adds what can go wrong with a disk besides plain errors.
-    fn with_a_bad_disk(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "bad disk");
-        if random.chance(5) {
-            self.full_one_in = random.within(1..4);
-        }
-        if random.chance(5) {
-            self.rot_one_in = random.within(1..4);
-            self.rest_one_in = random.within(0..3);
-            if random.chance(2) {
-                // Logs that no manifest covers.
-                self.tuning.cut_every = Duration::from_secs(100);
-                self.mix.cut = random.below(2);
-            }
-        }
-        self
-    }
-
-    /// Adds what reads do beside reading: a cache on the disk that is too small for the chunks and
-    /// rots, and reading ahead.
-    fn with_caches(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "caches");
-        if random.chance(2) {
-            let (slabs, slab_slots) = (random.scaled(1..4) as u32, random.scaled(1..8) as u32);
-            self.tuning.disk_cache = CacheSize { slabs, slab_slots };
-            self.cache_rot_one_in = if random.chance(2) { 0 } else { random.scaled(1..4) };
-        }
-        if random.chance(2) {
-            self.tuning.read_ahead_blocks = random.scaled(1..256);
-        }
-        self
-    }
-
-    /// Adds snapshots, and clones of them.
-    fn with_snapshots(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "snapshots");
-        if random.chance(3) {
-            self.mix.snapshot = 1 + random.below(3);
-            self.clone_one_in = random.within(0..3);
-        }
-        self
     }
 
     /// The windows in sectors.
@@ -400,6 +320,8 @@ fn draw_windows(volume_blocks: u64, random: &mut Random) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use chunk::Durability;
+
     use super::*;
 
     #[test]
@@ -417,9 +339,12 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 18] = [
+        let features: [fn(&Scenario) -> bool; 21] = [
             |s| s.mix.snapshot > 0,
             |s| s.clone_one_in > 0,
+            |s| s.tuning.promises.durability == Durability::Wal,
+            |s| s.tuning.promises.durability == Durability::Remote,
+            |s| s.tuning.promises.fencing.lease().is_some(),
             |s| s.full_one_in > 0,
             |s| s.rot_one_in > 0,
             |s| s.rest_one_in > 0,

@@ -50,6 +50,9 @@ pub trait Subject: 'static {
     /// Whether another host may take it over from the store.
     const FENCES: bool;
 
+    /// Whether it keeps the [promises](super::scenario::Tuning::promises) of its tuning.
+    const PROMISES: bool;
+
     /// Whether it copes with full disks, lies of the store, and damage to what is stored.
     const ENDURES: bool;
 

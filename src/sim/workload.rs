@@ -225,9 +225,9 @@ impl Shift {
                 }
             }
         };
-        if self.ghost().is_some() {
+        if let Some(ghost) = self.ghost() {
             // It was under way when the volume was taken over, and counts as lost with it.
-            return Ok(true);
+            return ghost.answered(command, &reply).map(|()| true);
         }
         self.judge.borrow_mut().set_time(self.executor.now());
         match reply {

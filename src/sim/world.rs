@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use chunk::Durability;
+
 use super::disk::Drive;
 use super::executor::{Executor, Stuck};
 use super::judge::{Command, Judge, Violation};
@@ -218,7 +220,11 @@ impl<S: Subject> World<S> {
     fn new(scenario: Scenario, keep_log: bool) -> Self {
         let seed = scenario.seed;
         let executor = Executor::new(seed, keep_log);
-        let judge = Judge::new(seed, &scenario.sectors(), scenario.acks_are_durable);
+        let durability = match S::PROMISES {
+            true => scenario.tuning.promises.durability,
+            false => Durability::Writeback,
+        };
+        let judge = Judge::new(seed, &scenario.sectors(), durability);
         Self {
             drive: Drive::new(&executor, seed),
             bucket: Bucket::new(&executor, seed),

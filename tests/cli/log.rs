@@ -24,7 +24,8 @@ fn logged_volume(shell: &Shell) -> PathBuf {
         let (_, mut manifest) = Manifest::decode(&bytes).unwrap();
         manifest.incarnation = Incarnation(1);
         (manifest.owner, manifest.tenure) = (HOST, Incarnation(1));
-        publish(&store, volume, seq.next(), manifest.encode(seq.next())).await.unwrap();
+        let next = manifest.encode(seq.next());
+        publish(&store, volume, seq.next(), next, &bytes).await.unwrap();
     });
     let dir = shell.path().join(format!("krait-data/wal/{id}"));
     fs::create_dir_all(&dir).unwrap();

@@ -49,7 +49,7 @@ fn bytes(first: u64, count: u64) -> ByteRange {
 impl Work {
     /// A new volume, of which only `windows` will be written.
     pub fn new(windows: Vec<Range<u64>>) -> Self {
-        let judge = Mutex::new(Judge::new(VOLUME, &windows, false));
+        let judge = Mutex::new(Judge::new(VOLUME, &windows, chunk::Durability::Writeback));
         let [written, flushed, refused] = [const { AtomicU64::new(0) }; 3];
         Self { judge, began: Instant::now(), windows, written, flushed, refused }
     }

@@ -5,6 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use krait::sim::random::Random;
+use nbd::ByteRange;
+use nbd::client::{Flags, Request};
 
 use crate::crew::Work;
 use crate::host::{Host, MIB, RPO, SMALL, UPLOAD, bucket, connect, load, read_back};
@@ -23,6 +25,36 @@ pub fn work() -> Work {
     let mib = MIB / 512;
     let size = 1024 * mib;
     Work::new(vec![0..2 * mib, 509 * mib..513 * mib, size - 2 * mib..size])
+}
+
+/// A cut is made because of the flush, or not at all.
+const NEVER: &str = "--cores=2 --memory=256M --wal-segment=1M --wal-cap=64M --rpo-seconds=3600";
+
+#[test]
+fn what_a_flush_of_a_remote_volume_covers_outlives_the_disk() {
+    let _alone = alone();
+    let bucket = bucket();
+    let host = Host::new(&bucket);
+    host.run("volume create vm --size 1G --durability remote");
+    let mut server = host.place.serve(NEVER);
+    let mut client = connect(&mut server, 1).remove(0);
+    let block = |n: u64| ByteRange { offset: n << 20, length: 4096 };
+    for n in 0..8 {
+        let (flags, body) = (Flags::NONE, [n as u8 + 1; 4096]);
+        client.call(Request::Write(block(n)), flags, &body).expect("a reply").expect("no error");
+    }
+    client.call(Request::Flush, Flags::NONE, &[]).expect("a reply").expect("no error");
+    let fua = client.call(Request::Write(block(8)), Flags::FUA, &[9; 4096]);
+    fua.expect("a reply").expect("no error");
+    server.kill();
+    let other = Host::new(&bucket);
+    other.run("volume attach vm --force");
+    let mut server = other.place.serve(NEVER);
+    let mut client = connect(&mut server, 1).remove(0);
+    for n in 0..9 {
+        let read = client.call(Request::Read(block(n)), Flags::NONE, &[]).expect("a reply");
+        assert_eq!(read.expect("no error"), [n as u8 + 1; 4096], "block {n}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use chunk::limits::MAX_PAYLOAD_BLOCKS;
 use chunk::manifest::Cut;
 use chunk::{
     Ancestors, ChunkBuilder, ChunkId, DirectorySegment, Manifest, ManifestSeq, MapObjectBuilder,
-    MapPage, PageIndex, PageRef, PayloadBlock, SegmentIndex, VolumeName,
+    MapPage, PageIndex, PageRef, PayloadBlock, Promises, SegmentIndex, VolumeName,
 };
 use hyper::Method;
 use nbd::ByteRange;
@@ -135,6 +135,7 @@ fn make(bucket: &TestServer) {
         name: VolumeName::new("vm").expect("a name"),
         size_bytes: 2 * MAPPED,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 0,
         incarnation: Incarnation(1),
         owner: [9; 16],

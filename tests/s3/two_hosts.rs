@@ -23,8 +23,34 @@ const CLIENTS: usize = 2;
 /// A block that no judge looks at.
 const OWN_BLOCK: ByteRange = ByteRange { offset: 100 << 20, length: 4096 };
 
-/// Writes and flushes until the server refuses; returns the error and how long that took.
-fn write_until_refused(client: &mut Client) -> (Errno, Duration) {
+/// How a host that lost the volume is kept from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Contact,
+    Lease,
+}
+
+impl Mode {
+    /// What makes the volume.
+    fn create(self) -> &'static str {
+        match self {
+            Self::Contact => "volume create vm --size 1G",
+            Self::Lease => "volume create vm --size 1G --fencing lease --lease-seconds 5",
+        }
+    }
+
+    /// What takes it over from a host that stands still.
+    fn attach(self) -> &'static str {
+        match self {
+            Self::Contact => "volume attach vm --force",
+            Self::Lease => "volume attach vm",
+        }
+    }
+}
+
+/// Writes and flushes until the server refuses; returns the error and how long that took. Without
+/// a lease not a single flush succeeds.
+fn write_until_refused(client: &mut Client, mode: Mode) -> (Errno, Duration) {
     let begun = Instant::now();
     loop {
         let body = [7; OWN_BLOCK.length as usize];
@@ -34,6 +60,7 @@ fn write_until_refused(client: &mut Client) -> (Errno, Duration) {
                 Err(errno) => return (errno, begun.elapsed()),
             }
         }
+        assert!(mode == Mode::Contact, "a flush was answered without a lease");
         assert!(begun.elapsed() < PATIENCE, "it still writes");
         thread::sleep(Duration::from_millis(20));
     }
@@ -71,6 +98,7 @@ fn judge_changes(changes: &[Change], incarnation: u64, winner: &[Change], newest
 }
 
 struct Rivals {
+    mode: Mode,
     bucket: TestServer,
     hosts: [Host; 2],
     servers: Vec<Server>,
@@ -84,17 +112,17 @@ struct Rivals {
 }
 
 impl Rivals {
-    fn new() -> Self {
+    fn new(mode: Mode) -> Self {
         let bucket = bucket();
         let hosts = [Host::new(&bucket), Host::new(&bucket)];
-        hosts[0].run("volume create vm --size 1G");
+        hosts[0].run(mode.create());
         let mut servers: Vec<_> = hosts.iter().map(|host| host.place.serve(SMALL)).collect();
         let work = work();
         let mut clients = connect(&mut servers[0], CLIENTS);
         read_back(&work, &mut clients[0]);
         let random = Random::stream(seed(), "take-overs");
         let (slowest, garbage, aside) = (Duration::ZERO, 0, 0);
-        Self { bucket, hosts, servers, work, random, clients, slowest, garbage, aside }
+        Self { mode, bucket, hosts, servers, work, random, clients, slowest, garbage, aside }
     }
 
     /// The host that has the volume is stopped in the midst of its work.
@@ -111,15 +139,17 @@ impl Rivals {
         judge.crash(true);
     }
 
-    /// The other one gets the volume by force, and only so.
+    /// The other one gets the volume by force, and only so; or when the lease has run out.
     fn take_over(&mut self, winner: usize) {
         let host = &self.hosts[winner];
-        let (code, said) = host.fail("volume attach vm");
-        assert!(code == Some(10) && said.contains("--force"), "{said}");
+        if self.mode == Mode::Contact {
+            let (code, said) = host.fail("volume attach vm");
+            assert!(code == Some(10) && said.contains("--force"), "{said}");
+        }
         let refused = self.servers[winner].connect("vm", ReplyMode::Extended).err();
         let refused = refused.expect("another host has it").to_string();
         assert!(refused.contains("volume vm") && refused.contains("has it since"), "{refused}");
-        host.run("volume attach vm --force");
+        host.run(self.mode.attach());
         self.clients = connect(&mut self.servers[winner], CLIENTS);
         read_back(&self.work, &mut self.clients[0]);
     }
@@ -132,7 +162,7 @@ impl Rivals {
         let pid = self.servers[loser].pid();
         let (errno, took) = load(&self.work, clients, self.random.bits(), || {
             kill_process(pid, Signal::CONT).expect("it runs");
-            let refused = write_until_refused(&mut guest);
+            let refused = write_until_refused(&mut guest, self.mode);
             thread::sleep(Duration::from_millis(300));
             refused
         });
@@ -175,9 +205,30 @@ impl Rivals {
 
 #[test]
 fn the_host_that_lost_a_volume_changes_nothing_and_says_what_happened() {
+    take_overs(Mode::Contact);
+}
+
+#[test]
+fn a_host_without_a_lease_answers_no_flush() {
+    take_overs(Mode::Lease);
+}
+
+#[test]
+fn a_host_that_renews_its_lease_keeps_its_volume() {
+    let _alone = alone();
+    let mut rivals = Rivals::new(Mode::Lease);
+    let clients = std::mem::take(&mut rivals.clients);
+    let (code, said) =
+        load(&rivals.work, clients, seed(), || rivals.hosts[1].fail("volume attach vm"));
+    assert!(code == Some(10) && said.contains("has it since"), "{said}");
+    let status = rivals.hosts[0].status();
+    assert_eq!((&status["is_own"], &status["state"]), (&true.into(), &"serving".into()));
+}
+
+fn take_overs(mode: Mode) {
     let _alone = alone();
     let rounds = number("KRAIT_S3_TAKEOVERS", 10);
-    let mut rivals = Rivals::new();
+    let mut rivals = Rivals::new(mode);
     for round in 0..rounds as usize {
         let [loser, winner] = [round % 2, (round + 1) % 2];
         let incarnation = rivals.hosts[loser].status()["incarnation"].as_u64().expect("a number");

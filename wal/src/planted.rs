@@ -33,6 +33,14 @@ bugs! {
     FlushOneShard = "flush-one-shard",
     /// A FLUSH waits for the append, and skips the sync.
     FlushWithoutSync = "flush-without-sync",
+    /// A write that must be durable when it is acknowledged is acknowledged from memory.
+    AnswersBeforeLog = "answers-before-log",
+    /// A FLUSH that must wait for the store waits for the local log.
+    FlushStaysLocal = "flush-stays-local",
+    /// A FLUSH is answered although the lease has run out.
+    LeaseIgnored = "lease-ignored",
+    /// A host takes over without waiting for the end of the other one's lease.
+    LeaseNotWaitedFor = "lease-not-waited-for",
     /// Nothing vouches for the newest record of a log that is idle.
     NoMark = "no-mark",
     /// Recovery takes a record that was synced, and is not there as it was written, for the end of
@@ -98,6 +106,8 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A publisher takes any manifest before its own for the one that it has read.
+    AnyPredecessor = "any-predecessor",
     /// A read-back that is damaged counts as another writer's manifest.
     DamageTakenForRival = "damage-taken-for-rival",
     /// The memory of an upload counts as free when the upload begins.

@@ -55,8 +55,6 @@ pub struct SegmentFile<F> {
     pub file: F,
     /// Its name within the log's directory.
     pub name: String,
-    /// Its length.
-    pub blocks: u32,
 }
 
 /// What a pool may do. All shards of an opening can share one directory, as each makes file
@@ -69,7 +67,7 @@ pub struct PoolConfig {
     pub prefix: String,
     /// Length of every file that it makes, in `2..=SEGMENT_MAX_BLOCKS`.
     pub segment_blocks: u32,
-    /// Most files that it may have, adopted ones included.
+    /// Most files that it may have.
     pub max_segments: usize,
     /// So many files are pre-written; those that are made while it has as many are reserved.
     pub written_segments: usize,
@@ -83,7 +81,7 @@ pub struct PoolConfig {
 /// What a pool has on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolUsage {
-    /// The files that it made or adopted.
+    /// The files that it made.
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
@@ -94,7 +92,7 @@ pub struct PoolUsage {
 struct State<F> {
     next_number: u64,
     usage: PoolUsage,
-    /// Retired files and those prepared ahead. An old reader may still hold one.
+    /// Retired files. An old reader may still hold one.
     free: Vec<Rc<SegmentFile<F>>>,
 }
 
@@ -107,7 +105,7 @@ pub struct SegmentPool<D: Disk> {
 
 impl<D: Disk> SegmentPool<D> {
     /// Starts without files, numbering above those that are in the directory. Those belong to
-    /// recovery: each is [adopted](Self::adopt) by one shard, or removed.
+    /// recovery.
     ///
     /// # Errors
     /// If the directory cannot be listed.
@@ -130,22 +128,6 @@ impl<D: Disk> SegmentPool<D> {
         Ok(Self { disk, config, state: RefCell::new(state) })
     }
 
-    /// Opens a file that was there before the pool, by its name, to read what recovery found in
-    /// it and to retire it later. From now on it counts as this pool's, even above the limit.
-    ///
-    /// # Errors
-    /// If it cannot be found or opened.
-    pub async fn adopt(&self, name: &str) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
-        let listed = self.disk.list(&self.config.dir).await?;
-        let bytes = listed.iter().find(|entry| entry.name == name).map_or(0, |e| e.bytes);
-        let file = self.disk.open(&self.path(name)).await?;
-        let blocks = (bytes / BLOCK_BYTES as u64).min(u64::from(SEGMENT_MAX_BLOCKS)) as u32;
-        let mut state = self.state.borrow_mut();
-        state.usage.files += 1;
-        state.usage.bytes += u64::from(blocks) * BLOCK_BYTES as u64;
-        Ok(Rc::new(SegmentFile { file, name: name.into(), blocks }))
-    }
-
     /// A file to be written from its start: one that was used before and is held by nobody any
     /// more, or a new one.
     ///
@@ -158,20 +140,6 @@ impl<D: Disk> SegmentPool<D> {
         self.create().await
     }
 
-    /// Makes sure that the next [`Self::acquire`] finds a free file, so that it need not wait for
-    /// zeros to be written.
-    ///
-    /// # Errors
-    /// As [`Self::acquire`].
-    pub async fn prepare(&self) -> Result<(), PoolError> {
-        if self.state.borrow().free.iter().any(|segment| self.is_ready(segment)) {
-            return Ok(());
-        }
-        let segment = self.create().await?;
-        self.retire(segment);
-        Ok(())
-    }
-
     /// Gives a file back. Every record in it must be covered by a published manifest (or there is
     /// none). It is used again once no other `Rc` holds it.
     pub fn retire(&self, segment: Rc<SegmentFile<D::File>>) {
@@ -180,8 +148,7 @@ impl<D: Disk> SegmentPool<D> {
         state.usage.free += 1;
     }
 
-    /// Removes free files that nobody holds, until `keep` are left, and those of another length
-    /// in any case.
+    /// Removes free files that nobody holds, until `keep` are left.
     ///
     /// # Errors
     /// What the disk says; files that were not removed stay free.
@@ -193,7 +160,7 @@ impl<D: Disk> SegmentPool<D> {
             }
             let mut state = self.state.borrow_mut();
             state.usage.files -= 1;
-            state.usage.bytes -= u64::from(segment.blocks) * BLOCK_BYTES as u64;
+            state.usage.bytes -= self.segment_bytes();
         }
         Ok(())
     }
@@ -214,24 +181,23 @@ impl<D: Disk> SegmentPool<D> {
         format!("{}/{name}", self.config.dir)
     }
 
-    fn is_ready(&self, segment: &Rc<SegmentFile<D::File>>) -> bool {
-        Rc::strong_count(segment) == 1 && segment.blocks == self.config.segment_blocks
+    fn segment_bytes(&self) -> u64 {
+        u64::from(self.config.segment_blocks) * BLOCK_BYTES as u64
     }
 
     fn take_free(&self) -> Option<Rc<SegmentFile<D::File>>> {
         let mut state = self.state.borrow_mut();
-        let at = state.free.iter().position(|segment| self.is_ready(segment))?;
+        let at = state.free.iter().position(|segment| Rc::strong_count(segment) == 1)?;
         state.usage.free -= 1;
         Some(state.free.remove(at))
     }
 
     fn take_surplus(&self, keep: usize) -> Option<Rc<SegmentFile<D::File>>> {
         let mut state = self.state.borrow_mut();
-        let surplus = state.free.len() > keep;
-        let at = state.free.iter().rposition(|segment| {
-            let odd = segment.blocks != self.config.segment_blocks;
-            Rc::strong_count(segment) == 1 && (surplus || odd)
-        })?;
+        if state.free.len() <= keep {
+            return None;
+        }
+        let at = state.free.iter().rposition(|segment| Rc::strong_count(segment) == 1)?;
         state.usage.free -= 1;
         Some(state.free.remove(at))
     }
@@ -239,7 +205,7 @@ impl<D: Disk> SegmentPool<D> {
     /// Makes a new file; it counts from before it exists, so that two callers at once stay below
     /// the limit.
     async fn create(&self) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
-        let bytes = u64::from(self.config.segment_blocks) * BLOCK_BYTES as u64;
+        let bytes = self.segment_bytes();
         let (path, name, written) = {
             let mut state = self.state.borrow_mut();
             if state.usage.files >= self.config.max_segments {
@@ -258,7 +224,7 @@ impl<D: Disk> SegmentPool<D> {
             false => self.disk.reserve(&path, bytes).await,
         };
         match made {
-            Ok(file) => Ok(Rc::new(SegmentFile { file, name, blocks: self.config.segment_blocks })),
+            Ok(file) => Ok(Rc::new(SegmentFile { file, name })),
             Err(error) => {
                 let mut state = self.state.borrow_mut();
                 state.usage.files -= 1;

@@ -12,6 +12,7 @@ fn new(name: &str, id: u8) -> NewVolume {
         id: VolumeId([id; 16]),
         size_bytes: 1 << 30,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 5,
     }
 }

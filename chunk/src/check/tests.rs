@@ -14,6 +14,7 @@ use crate::manifest_log::publish;
 use crate::map_object::MapObjectBuilder;
 use crate::memory::MemoryStore;
 use crate::page::{MapPage, PageRun};
+use crate::promises::Promises;
 use crate::snapshot::{Snapshot, SnapshotId};
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
@@ -59,6 +60,7 @@ fn world_in(store: MemoryStore) -> World {
             id: VOLUME,
             size_bytes: 5 << 30,
             stripe_shift: 10,
+            promises: Promises::default(),
             created_unix_ms: 0,
         };
         let mut manifest = create(&store, new).await.unwrap();
@@ -105,7 +107,8 @@ impl World {
         let seq = ManifestSeq(2);
         block_on(async {
             self.store.put(&id(4).map_name(VOLUME), object.finish()).await.unwrap();
-            publish(&self.store, VOLUME, seq, self.manifest.encode(seq)).await.unwrap();
+            let (_, before) = latest(&self.store, VOLUME).await.unwrap().unwrap();
+            publish(&self.store, VOLUME, seq, self.manifest.encode(seq), &before).await.unwrap();
         });
     }
 
@@ -259,8 +262,8 @@ fn a_volume_that_moves_on_under_the_check_is_checked_again() {
                 let (seq, body) = latest(store, VOLUME).await.unwrap().unwrap();
                 let mut manifest = Manifest::decode_as(&body, VOLUME, seq).unwrap();
                 manifest.unfolded.clear();
-                let body = manifest.encode(seq.next());
-                publish(store, VOLUME, seq.next(), body).await.unwrap();
+                let next = manifest.encode(seq.next());
+                publish(store, VOLUME, seq.next(), next, &body).await.unwrap();
                 store.delete(&id(2).chunk_name(VOLUME)).await.unwrap();
             });
         }
@@ -298,8 +301,8 @@ fn what_a_snapshot_holds_is_checked_once_and_is_no_orphan() {
     // The volume goes on without the folded part, which the snapshot alone has now.
     let mut manifest = world.manifest.clone();
     manifest.directory.clear();
-    let seq = ManifestSeq(3);
-    block_on(publish(&world.store, VOLUME, seq, manifest.encode(seq))).unwrap();
+    let (seq, before) = (ManifestSeq(3), world.manifest.encode(ManifestSeq(2)));
+    block_on(publish(&world.store, VOLUME, seq, manifest.encode(seq), &before)).unwrap();
     let report = world.check();
     assert!(report.is_clean(), "{:?}", report.problems);
     // Those of the first test, as the two of chunk 2 are in both.

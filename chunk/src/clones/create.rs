@@ -151,7 +151,7 @@ pub async fn create<S: ObjectStore>(store: &S, new: NewClone) -> Result<Manifest
         return Err(CloneError::TooDeep { volume, snapshot: new.snapshot });
     };
     let first = ManifestSeq::FIRST;
-    publish(store, new.id, first, manifest.encode(first)).await?;
+    publish(store, new.id, first, manifest.encode(first), &[]).await?;
     let taken = match store.put_if_absent(&object, body.clone()).await {
         Ok(()) => false,
         Err(StoreError::Exists { .. }) => !holds(store, &object, &body, is_anothers).await?,

@@ -10,6 +10,7 @@ use crate::error::FormatError;
 use crate::ids::{ChunkId, ManifestSeq, VolumeName};
 use crate::manifest::{Cut, Manifest};
 use crate::memory::MemoryStore;
+use crate::promises::Promises;
 use crate::sealed;
 use crate::snapshot::{Snapshot, SnapshotId};
 use crate::stepped::{Stepped, SteppedStore, every_order};
@@ -42,6 +43,7 @@ fn world() -> MemoryStore {
             id: SOURCE,
             size_bytes: 1 << 30,
             stripe_shift: 10,
+            promises: Promises::default(),
             created_unix_ms: 5,
         };
         let mut manifest = catalog::create(&store, new).await.unwrap();

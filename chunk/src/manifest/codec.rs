@@ -8,6 +8,7 @@ use crate::error::FormatError;
 use crate::ids::{ChunkId, ManifestSeq, VolumeName};
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::lineage::{ANCESTOR_BYTES, Ancestors, Parent};
+use crate::promises::{Durability, Fencing, LeaseTerm, Promises};
 use crate::sealed::{Reader, Sealed, Writer, frame_features};
 use crate::snapshot::{SnapshotId, SnapshotName};
 
@@ -34,7 +35,9 @@ struct RawManifest<'a> {
     positions: u16,
     segments: u32,
     unfolded: u32,
-    reserved: u32,
+    durability: u8,
+    reserved: u8,
+    lease_seconds: u16,
     tenure: u64,
     rest: Reader<'a>,
 }
@@ -59,7 +62,9 @@ impl<'a> RawManifest<'a> {
             positions: fields.u16()?,
             segments: fields.u32()?,
             unfolded: fields.u32()?,
-            reserved: fields.u32()?,
+            durability: fields.u8()?,
+            reserved: fields.u8()?,
+            lease_seconds: fields.u16()?,
             tenure: fields.u64()?,
             rest: fields,
         })
@@ -76,6 +81,7 @@ impl<'a> RawManifest<'a> {
         if self.seq == 0 {
             return Err(rest.field("number", 0));
         }
+        let promises = promises(&rest, self.durability, self.lease_seconds)?;
         let name = rest.take(self.name_bytes.into())?;
         let name = std::str::from_utf8(name).ok().and_then(|name| VolumeName::new(name).ok());
         let name = name.ok_or_else(|| rest.field("name of length", self.name_bytes.into()))?;
@@ -103,6 +109,7 @@ impl<'a> RawManifest<'a> {
             name,
             size_bytes: self.size_bytes,
             stripe_shift: self.stripe_shift,
+            promises,
             created_unix_ms: self.created_unix_ms,
             incarnation: Incarnation(self.incarnation),
             owner: self.owner,
@@ -154,6 +161,19 @@ fn write_lineage(out: &mut Writer, parent: Option<&Parent>, ancestors: &Ancestor
     ancestors.write(out);
 }
 
+/// What a volume promises, from its two fields.
+fn promises(rest: &Reader, durability: u8, seconds: u16) -> Result<Promises, FormatError> {
+    let known = Durability::from_code(durability);
+    let durability = known.ok_or_else(|| rest.field("durability", durability.into()))?;
+    let fencing = match seconds {
+        0 => Fencing::Contact,
+        _ => LeaseTerm::new(seconds.into())
+            .map(Fencing::Lease)
+            .map_err(|_| rest.field("seconds of a lease", seconds.into()))?,
+    };
+    Ok(Promises { durability, fencing })
+}
+
 impl Manifest {
     /// The bytes of this manifest as number `seq` of its volume.
     ///
@@ -185,7 +205,9 @@ impl Manifest {
         out.u16(self.cut.positions.len() as u16);
         out.u32(self.directory.len() as u32);
         out.u32(self.unfolded.len() as u32);
-        out.u32(0);
+        out.u8(self.promises.durability.code());
+        out.u8(0);
+        out.u16(self.promises.fencing.lease().map_or(0, LeaseTerm::seconds));
         out.u64(self.tenure.0);
         out.bytes(self.name.as_str().as_bytes());
         for (shard, lsn) in &self.cut.positions {

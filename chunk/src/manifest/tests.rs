@@ -19,6 +19,7 @@ fn sample() -> Manifest {
         name: VolumeName::new("vm1").unwrap(),
         size_bytes: 20 << 30,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 1_790_000_000_000,
         incarnation: Incarnation(3),
         owner: [9; 16],
@@ -91,7 +92,7 @@ const UNFOLDED: usize = DIRECTORY + 2 * 24;
 
 #[test]
 fn every_bad_field_is_refused_by_name() {
-    let cases: [(usize, &[u8], &str); 25] = [
+    let cases: [(usize, &[u8], &str); 28] = [
         (48, &[0], "number"),
         (56, &[0; 8], "size"),
         (56, &[1], "size"),
@@ -102,7 +103,10 @@ fn every_bad_field_is_refused_by_name() {
         (151, &[1], "parent"),
         (152, &[9], "stripe shift"),
         (152, &[21], "stripe shift"),
-        (164, &[1], "reserved"),
+        (164, &[3], "durability"),
+        (165, &[1], "reserved"),
+        (166, &[4], "seconds of a lease"),
+        (166, &[0x11, 0x0e], "seconds of a lease"),
         (168, &[9], "tenure"),
         (NAME, b"A", "name of length"),
         (NAME, b"\xff", "name of length"),
@@ -210,9 +214,10 @@ fn a_damaged_newest_manifest_is_an_error_and_no_older_one_stands_in() {
     let store = MemoryStore::new();
     futures_lite::future::block_on(async {
         assert!(load(&store, VOLUME).await.unwrap().is_none());
-        for seq in [ManifestSeq(1), ManifestSeq(2)] {
-            publish(&store, VOLUME, seq, sample().encode(seq)).await.unwrap();
-        }
+        let (first, second) = (ManifestSeq(1), ManifestSeq(2));
+        let before = sample().encode(first);
+        publish(&store, VOLUME, first, before.clone(), &[]).await.unwrap();
+        publish(&store, VOLUME, second, sample().encode(second), &before).await.unwrap();
         assert_eq!(load(&store, VOLUME).await.unwrap(), Some((ManifestSeq(2), sample())));
         // A sound manifest, but the one of another number.
         let stale = sample().encode(ManifestSeq(1));

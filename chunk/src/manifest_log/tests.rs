@@ -2,9 +2,10 @@ use std::cell::Cell;
 
 use futures_lite::future::block_on;
 
-use super::*;
+use super::{publish as publish_after, *};
 use crate::hooked::{Call, HookedStore};
 use crate::memory::MemoryStore;
+use crate::promises::Promises;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
@@ -17,6 +18,7 @@ fn body(seq: u64, salt: u8) -> Vec<u8> {
         name,
         size_bytes: 1 << 30,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 5,
         incarnation: wal::Incarnation(1),
         owner: [1; 16],
@@ -29,6 +31,21 @@ fn body(seq: u64, salt: u8) -> Vec<u8> {
         ancestors: crate::lineage::Ancestors::default(),
     };
     manifest.encode(seq)
+}
+
+/// Publishes after whatever is there.
+async fn publish<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    seq: ManifestSeq,
+    body: Vec<u8>,
+) -> Result<(), PublishError> {
+    let before = match latest(store, volume).await {
+        Ok(Some((newest, body))) if newest.next() == seq => body,
+        _ if seq == ManifestSeq::FIRST => Vec::new(),
+        _ => self::body(seq.0 - 1, seq.0 as u8 - 1),
+    };
+    publish_after(store, volume, seq, body, &before).await
 }
 
 #[test]
@@ -53,7 +70,8 @@ fn the_second_writer_of_a_number_loses() {
     block_on(async {
         publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
         publish(&store, VOLUME, ManifestSeq(2), body(2, 2)).await.unwrap();
-        let error = publish(&store, VOLUME, ManifestSeq(2), body(2, 3)).await.unwrap_err();
+        let late = publish_after(&store, VOLUME, ManifestSeq(2), body(2, 3), &body(1, 1)).await;
+        let error = late.unwrap_err();
         assert!(matches!(error, PublishError::Lost { .. }), "{error}");
         assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(2), body(2, 2))));
     });
@@ -77,9 +95,40 @@ fn a_number_that_is_free_again_because_of_pruning_is_lost() {
         }
         prune(&store, VOLUME, 2).await.unwrap();
         // A writer that slept since manifest 2 takes number 3, which is free again.
-        let error = publish(&store, VOLUME, ManifestSeq(3), body(3, 33)).await.unwrap_err();
+        let late = publish_after(&store, VOLUME, ManifestSeq(3), body(3, 33), &body(2, 2)).await;
+        let error = late.unwrap_err();
         assert!(matches!(error, PublishError::Lost { .. }), "{error}");
         assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(5), body(5, 5))));
+    });
+}
+
+#[test]
+fn what_one_sleeper_left_is_no_predecessor_for_another_one() {
+    let store = MemoryStore::new();
+    block_on(async {
+        for n in 1..=9 {
+            publish(&store, VOLUME, ManifestSeq(n), body(n, n as u8)).await.unwrap();
+        }
+        prune(&store, VOLUME, 2).await.unwrap();
+        // The first one slept since manifest 3, the second one since manifest 4.
+        let first = publish_after(&store, VOLUME, ManifestSeq(4), body(4, 44), &body(3, 3)).await;
+        assert_eq!(first.unwrap_err().kind(), ErrorKind::Fenced);
+        let second = publish_after(&store, VOLUME, ManifestSeq(5), body(5, 55), &body(4, 4)).await;
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(latest(&store, VOLUME).await.unwrap(), Some((ManifestSeq(9), body(9, 9))));
+    });
+}
+
+#[test]
+fn a_damaged_answer_of_the_predecessor_loses_nothing() {
+    block_on(async {
+        for bytes in [body(1, 1)[..90].to_vec(), vec![7; 300], Vec::new()] {
+            let store = MemoryStore::new();
+            store.put(&ManifestSeq(1).object_name(VOLUME), bytes).await.unwrap();
+            let error =
+                publish_after(&store, VOLUME, ManifestSeq(2), body(2, 2), &body(1, 1)).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Retry);
+        }
     });
 }
 
@@ -138,7 +187,7 @@ fn publish_over(stored: Vec<u8>, ours: Vec<u8>) -> Result<(), PublishError> {
     block_on(async {
         publish(&store, VOLUME, ManifestSeq(1), body(1, 1)).await.unwrap();
         store.put(&ManifestSeq(2).object_name(VOLUME), stored).await.unwrap();
-        publish(&store, VOLUME, ManifestSeq(2), ours).await
+        publish_after(&store, VOLUME, ManifestSeq(2), ours, &body(1, 1)).await
     })
 }
 

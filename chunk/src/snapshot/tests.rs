@@ -4,6 +4,7 @@ use wal::Incarnation;
 use super::*;
 use crate::catalog::{NewVolume, create};
 use crate::memory::MemoryStore;
+use crate::promises::Promises;
 use crate::sealed;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
@@ -24,6 +25,7 @@ fn world() -> (MemoryStore, Manifest) {
         id: VOLUME,
         size_bytes: 1 << 30,
         stripe_shift: 10,
+        promises: Promises::default(),
         created_unix_ms: 5,
     };
     let mut manifest = block_on(create(&store, new)).unwrap();

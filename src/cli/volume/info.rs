@@ -78,13 +78,15 @@ pub(super) fn info(settings: &Settings, name: &VolumeName, json: bool) -> Result
     let (stripe, stored) = (ByteSize(view.stripe_bytes), ByteSize(view.object_bytes));
     output::print(&format!(
         "name         {}\nid           {}\nsize         {size} ({} bytes)\ncreated      {}\n\
-         incarnation  {}\nstripe       {stripe}\nmanifest     {}, cut at epoch {} of incarnation \
+         durability   {}\nfencing      {}\nincarnation  {}\nstripe       {stripe}\nmanifest     {}, cut at epoch {} of incarnation \
          {}\nmap          {} directory segments, {} chunks not folded in\nstore        {stored} in \
          {} objects of {}\n{parent}snapshots    {}\nclones       {clones}\n",
         view.volume.name,
         view.volume.id,
         size.0,
         view.volume.created,
+        view.volume.durability,
+        manifest.promises.fencing,
         view.volume.incarnation,
         view.manifest,
         view.cut_epoch,

@@ -3,10 +3,14 @@
 use std::cell::Cell;
 use std::future::Future;
 
+use chunk::catalog::{NewVolume, create};
+use chunk::{Fencing, Manifest, MemoryStore, Promises, VolumeName};
+use futures_lite::future::block_on;
 use wal::{Epoch, Incarnation, Layout};
 
 use super::*;
 use crate::engine::fetch_health::StoreState;
+use crate::engine::lease::Lease;
 use crate::sim::store::StoreFaults;
 use crate::sim::{Bucket, Budget, Drive, Executor, Host, Scenario, SimEnv};
 
@@ -15,6 +19,18 @@ const OUTAGE: Duration = Duration::from_secs(3600);
 
 fn chunk() -> ChunkId {
     ChunkId::new(Incarnation(1), 5).unwrap()
+}
+
+fn manifest() -> Manifest {
+    let new = NewVolume {
+        name: VolumeName::new("world").unwrap(),
+        id: VOLUME,
+        size_bytes: 1 << 24,
+        stripe_shift: wal::layout::MIN_STRIPE_SHIFT,
+        promises: Promises::default(),
+        created_unix_ms: 0,
+    };
+    block_on(create(&MemoryStore::default(), new)).unwrap()
 }
 
 /// A core and the store, in which chunk 5 has 100 blocks of payload and nothing behind them.
@@ -39,7 +55,8 @@ impl Bench {
         let tuning = crate::engine::limits::Tuning::default();
         let core = Core::new(part.disk, part.store, part.runtime, mesh, tuning, [1; 16]);
         let layout = Layout::new(wal::layout::MIN_STRIPE_SHIFT, 1).unwrap();
-        let shared = Shared::new(VOLUME, layout, 1 << 24, Incarnation(1), 9, Epoch(1));
+        let lease = Lease::new(Fencing::Contact, Duration::ZERO);
+        let shared = Shared::new(&manifest(), layout, lease, Epoch(1));
         Self { executor, bucket, host, core, shared: Arc::new(shared) }
     }
 

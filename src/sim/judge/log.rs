@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use chunk::Durability;
+
 use crate::sim::content::Content;
 
 /// A moment on the judge's clock: commands sent, replies and crashes, counted.
@@ -70,6 +72,17 @@ pub enum Command {
     Snapshot,
 }
 
+impl Command {
+    /// Whether it is a write that asks to be durable when it is answered.
+    #[must_use]
+    pub fn fua(self) -> bool {
+        match self {
+            Self::Write { fua, .. } | Self::Zero { fua, .. } => fua,
+            Self::Read { .. } | Self::Flush | Self::Cut | Self::Snapshot => false,
+        }
+    }
+}
+
 /// One command and its fate.
 #[derive(Clone)]
 pub(super) struct Op {
@@ -109,13 +122,13 @@ pub(super) struct Log {
     now: Duration,
     ops: Vec<Op>,
     lives: Vec<Life>,
-    acks_are_durable: bool,
+    durability: Durability,
 }
 
 impl Log {
-    pub(super) fn new(acks_are_durable: bool) -> Self {
+    pub(super) fn new(durability: Durability) -> Self {
         let lives = vec![Life::new(Moment::START, false)];
-        Self { clock: 0, now: Duration::ZERO, ops: Vec::new(), lives, acks_are_durable }
+        Self { clock: 0, now: Duration::ZERO, ops: Vec::new(), lives, durability }
     }
 
     pub(super) fn set_time(&mut self, now: Duration) {
@@ -144,7 +157,8 @@ impl Log {
         if matches!(op.command, Command::Flush | Command::Cut | Command::Snapshot) {
             life.covered = life.covered.max(op.invoked);
         }
-        if matches!(op.command, Command::Cut | Command::Snapshot) {
+        let remote = op.command == Command::Flush && self.durability == Durability::Remote;
+        if matches!(op.command, Command::Cut | Command::Snapshot) || remote {
             life.published = life.published.max(op.invoked);
         }
     }
@@ -186,12 +200,16 @@ impl Log {
     }
 
     pub(super) fn is_covered(&self, op: &Op) -> bool {
-        let fua = match op.command {
-            Command::Write { fua, .. } | Command::Zero { fua, .. } => fua,
-            Command::Read { .. } | Command::Flush | Command::Cut | Command::Snapshot => false,
-        };
         let flushed = op.ended < self.lives[op.life as usize].covered;
-        op.acknowledged && (fua || flushed || self.acks_are_durable)
+        let strict = self.durability != Durability::Writeback;
+        op.acknowledged && (op.command.fua() || flushed || strict)
+    }
+
+    /// Whether a write of an earlier life than the loss of the disk outlived that by itself.
+    fn is_published(&self, op: &Op) -> bool {
+        let published = op.ended < self.lives[op.life as usize].published;
+        let remote = self.durability == Durability::Remote && op.command.fua();
+        op.acknowledged && (published || remote)
     }
 
     pub(super) fn life(&self) -> u32 {
@@ -220,8 +238,7 @@ impl Log {
     /// Whether a write of an earlier life is known for certain to be there, or overwritten.
     pub(super) fn survives(&self, op: &Op) -> bool {
         let Some(loss) = self.next_loss(op.life) else { return self.is_covered(op) };
-        let published = op.acknowledged && op.ended < self.lives[op.life as usize].published;
-        published || (self.is_covered(op) && self.has_cut(op.life + 1..loss))
+        self.is_published(op) || (self.is_covered(op) && self.has_cut(op.life + 1..loss))
     }
 
     /// Whether the disk was lost at the end of `life` or later.

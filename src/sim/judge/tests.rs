@@ -12,7 +12,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), false);
+        let judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), Durability::Writeback);
         Self { judge, disk: vec![0; 32 * SECTOR_BYTES] }
     }
 
@@ -179,12 +179,27 @@ fn rule_2_fua_covers_itself_only() {
 #[test]
 fn rule_2_acknowledged_writes_survive_where_that_is_the_promise() {
     let mut bench = Bench::new();
-    bench.judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), true);
+    bench.judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), Durability::Wal);
     let old = bench.write(0, 1);
     bench.write(0, 1);
     bench.judge.crash(false);
     bench.land(old, 0);
     assert_eq!(bench.recover(), Err(Verdict::LostWrite));
+}
+
+#[test]
+fn rule_4_a_flush_of_a_remote_volume_outlives_the_disk() {
+    for (durability, verdict) in
+        [(Durability::Remote, Err(Verdict::SilentZeros)), (Durability::Wal, Ok(()))]
+    {
+        let mut bench = Bench::new();
+        bench.judge = Judge::new(VOLUME, std::slice::from_ref(&(0..32)), durability);
+        bench.write(0, 1);
+        bench.flush();
+        bench.judge.crash(true);
+        bench.clear(0, 1);
+        assert_eq!(bench.recover(), verdict, "{durability}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chunk::{Durability, Fencing, LeaseTerm};
+
 use super::{Scenario, draw_stripes};
 use crate::sim::limits::MAX_REQUEST_SECTORS;
 use crate::sim::random::Random;
@@ -61,6 +63,26 @@ impl Scenario {
     pub fn copied(mut self) -> Self {
         (self.mix.snapshot, self.clone_one_in) = (3, 1);
         (self.store.lie_one_in, self.rot_one_in) = (0, 0);
+        self
+    }
+
+    /// The same world, but for hosts that take its volume from each other when the lease of the
+    /// one that stands still has run out.
+    #[must_use]
+    pub fn leased(self) -> Self {
+        let mut contested = self.contested();
+        contested.mix.flush += 10;
+        contested.tuning.promises.fencing = Fencing::Lease(LeaseTerm::default());
+        contested
+    }
+
+    /// The same world, but for a volume of this durability, whose disk is lost now and then.
+    #[must_use]
+    pub fn durable(mut self, durability: Durability) -> Self {
+        self.tuning.promises.durability = durability;
+        (self.take_over_one_in, self.disk_error_one_in) = (0, 0);
+        self.disk_loss_one_in = if durability == Durability::Remote { 2 } else { 0 };
+        self.mix.flush += 5;
         self
     }
 

@@ -54,10 +54,13 @@ impl<S: Subject> World<S> {
         // It may come to know while the other one still opens.
         old.all_may_fail.set(true);
         old.losing.set(true);
-        let (winner, volumes) = self.open_elsewhere(&drive)?;
+        // A host that works renews its lease for ever.
+        let leased = self.scenario.tuning.promises.fencing.lease().is_some();
+        let waits = leased && !closed && plight != Plight::Works;
+        let (winner, volumes) = self.open_elsewhere(&drive, waits)?;
         old.verdict()?;
         self.judge.borrow_mut().crash(true);
-        let ghost = Rc::new(Ghost::new(self.scenario.seed));
+        let ghost = Rc::new(Ghost::new(self.scenario.seed, waits));
         old.haunt(&ghost);
         let resumes_late = self.random.chance(2);
         if !resumes_late {
@@ -77,8 +80,10 @@ impl<S: Subject> World<S> {
             // Its clients write, so it comes to the store, and stops.
             self.stop_faults();
             let is_known = || old.is_deserted() && shift.is_deserted();
-            self.executor.run(BUDGET, || is_known() || shift.is_broken())?;
+            let is_broken = || old.is_broken() || shift.is_broken();
+            self.executor.run(BUDGET, || is_known() || is_broken())?;
             shift.verdict()?;
+            old.verdict()?;
             self.end_process(loser);
         }
         if let Some(trespass) = self.bucket.trespass() {
@@ -89,14 +94,19 @@ impl<S: Subject> World<S> {
         Ok(winner)
     }
 
-    fn open_elsewhere(&mut self, drive: &Drive) -> Result<(Host, Vec<S::Volume>), Fault> {
+    fn open_elsewhere(
+        &mut self,
+        drive: &Drive,
+        waits: bool,
+    ) -> Result<(Host, Vec<S::Volume>), Fault> {
         let mut tries = 0;
         loop {
             tries += 1;
             if tries > BAD_OPENINGS {
                 self.stop_faults();
             }
-            let winner = self.boot(drive);
+            let mut winner = self.boot(drive);
+            winner.waits = waits;
             let opened = self.phase(&winner, Trigger::NEVER, {
                 let host = winner.clone();
                 async move { S::open(&host, false).await }

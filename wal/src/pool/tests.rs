@@ -42,7 +42,7 @@ fn files_are_numbered_above_those_that_are_there() {
     disk.put("wal/0/18446744073709551615.wal", vec![0; 8192]);
     let pool = pool(&disk, 9);
     let segment = block_on(pool.acquire()).unwrap();
-    assert_eq!((segment.name.as_str(), segment.blocks), ("00000042.wal", 4));
+    assert_eq!(segment.name, "00000042.wal");
     assert_eq!(pool.usage(), PoolUsage { files: 1, bytes: 16384, free: 0 });
     assert_eq!(disk.bytes("wal/0/00000042.wal").unwrap(), vec![0; 16384]);
 }
@@ -78,18 +78,8 @@ fn the_limit_is_not_an_error_of_the_disk() {
     let pool = pool(&MemoryDisk::new(), 1);
     let segment = block_on(pool.acquire()).unwrap();
     assert!(matches!(block_on(pool.acquire()), Err(PoolError::Full { max: 1 })));
-    assert!(matches!(block_on(pool.prepare()), Err(PoolError::Full { max: 1 })));
     pool.retire(segment);
     assert!(block_on(pool.acquire()).is_ok());
-}
-
-#[test]
-fn one_file_is_prepared_ahead() {
-    let pool = pool(&MemoryDisk::new(), 9);
-    block_on(pool.prepare()).unwrap();
-    block_on(pool.prepare()).unwrap();
-    assert_eq!(pool.usage(), PoolUsage { files: 1, bytes: 16384, free: 1 });
-    assert_eq!(block_on(pool.acquire()).unwrap().name, "00000001.wal");
 }
 
 #[test]
@@ -106,20 +96,6 @@ fn trim_removes_what_is_free_and_unread() {
     block_on(pool.trim(0)).unwrap();
     assert_eq!(pool.usage(), PoolUsage::default());
     assert!(block_on(disk.list("wal/0")).unwrap().is_empty());
-}
-
-#[test]
-fn files_of_another_length_are_read_but_not_used_again() {
-    let disk = MemoryDisk::new();
-    disk.put("wal/0/00000001.wal", vec![0; 8192]);
-    let pool = pool(&disk, 9);
-    let old = block_on(pool.adopt("00000001.wal")).unwrap();
-    assert_eq!((old.blocks, pool.usage().files), (2, 1));
-    pool.retire(old);
-    assert_eq!(block_on(pool.acquire()).unwrap().name, "00000002.wal");
-    block_on(pool.trim(9)).unwrap();
-    assert_eq!(pool.usage(), PoolUsage { files: 1, bytes: 16384, free: 0 });
-    assert!(matches!(block_on(pool.adopt("none.wal")), Err(PoolError::Disk(_))));
 }
 
 /// A disk that lets nobody create a file.

@@ -1,0 +1,43 @@
+//! What new volumes promise.
+
+use chunk::{Durability, Fencing, LeaseTerm, Promises};
+
+use super::{Resolver, refuse};
+use crate::config::error::{ConfigError, ValueError};
+use crate::config::explain::Explained;
+use crate::config::key::Key;
+use crate::config::source::Source;
+
+impl Resolver<'_> {
+    pub(super) fn new_volumes(&mut self) -> Result<Promises, ConfigError> {
+        let default = || (Durability::default(), Source::Default("as a disk with a write cache"));
+        let (durability, source) = self.parsed(Key::Durability, default)?;
+        self.explained.push(Explained::new(Key::Durability, durability.to_string(), &source));
+        let default =
+            || (Fencing::default(), Source::Default("an outage of the store stops nobody"));
+        let (fencing, source) = self.parsed(Key::Fencing, default)?;
+        self.explained.push(Explained::new(Key::Fencing, fencing.name().to_owned(), &source));
+        let fencing = self.lease(fencing)?;
+        Ok(Promises { durability, fencing })
+    }
+
+    fn lease(&mut self, fencing: Fencing) -> Result<Fencing, ConfigError> {
+        let usual = LeaseTerm::default();
+        let found = self.text(Key::LeaseSeconds)?;
+        let (term, source) = match found {
+            None => (usual, Source::Default("what a guest waits without an error")),
+            Some((text, source)) => match text.parse().map(LeaseTerm::new) {
+                Ok(Ok(term)) => (term, source),
+                Ok(Err(problem)) => return Err(refuse(Key::LeaseSeconds, source, problem.into())),
+                Err(_) => {
+                    return Err(refuse(Key::LeaseSeconds, source, ValueError::Number { text }));
+                }
+            },
+        };
+        self.explained.push(Explained::new(Key::LeaseSeconds, term.seconds().to_string(), &source));
+        Ok(match fencing {
+            Fencing::Contact => Fencing::Contact,
+            Fencing::Lease(_) => Fencing::Lease(term),
+        })
+    }
+}
