@@ -14,7 +14,7 @@ const SEGMENT: Sealed =
     Sealed { what: "directory segment", magic: *b"KRTDIRSG", version: 1, features: 0 };
 
 /// Where an encoded page or directory segment is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PageRef {
     /// The map object.
     pub object: ChunkId,

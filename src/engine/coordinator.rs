@@ -20,6 +20,7 @@ use wal::{Epoch, HoleKind, Lsn, ShardId};
 
 use super::Env;
 use super::cache::VolumeNo;
+use super::collect::Collector;
 use super::core::Core;
 use super::error::VolumeError;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
@@ -42,6 +43,11 @@ pub struct Coordinator<E: Env> {
     pub(super) ids: RefCell<ObjectIds>,
     /// Whose turn it is to publish.
     pub(super) publishing: Turn,
+    /// A cut is being made, or something that must not meet one.
+    pub(super) cutting: Turn,
+    /// A snapshot is being made, or what no snapshot needs is being removed.
+    pub(super) rooting: Turn,
+    pub(super) collector: Collector,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
     /// When the oldest write since the last cut was noted.
@@ -51,7 +57,7 @@ pub struct Coordinator<E: Env> {
     /// When the last cut was published.
     published_at: Cell<Option<Duration>>,
     /// Bytes that earlier cuts counted.
-    written: Cell<u64>,
+    pub(super) written: Cell<u64>,
     urgent: Cell<bool>,
     /// Drains asked for, and those answered.
     asked: Cell<u64>,
@@ -89,6 +95,9 @@ impl<E: Env> Coordinator<E> {
             shared,
             newest: RefCell::new(newest),
             publishing: Turn::default(),
+            cutting: Turn::default(),
+            rooting: Turn::default(),
+            collector: Collector::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
             cutting_since: Cell::new(None),
@@ -103,6 +112,16 @@ impl<E: Env> Coordinator<E> {
             prunes_all: Cell::new(true),
             changed: Signal::default(),
         })
+    }
+
+    /// Whether the volume is being closed, or stopped.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.get() || self.ended.get() || self.shared.alive().is_err()
+    }
+
+    /// Whether a cut is half done.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.unfinished.get().is_some()
     }
 
     /// Takes note that there are writes since the last cut; `urgent`: the log is full.
@@ -158,7 +177,10 @@ impl<E: Env> Coordinator<E> {
             }
             let resumes = self.unfinished.get().is_some();
             let asked = self.asked.get();
-            match self.cut().await {
+            let turn = self.cutting.take().await;
+            let cut = self.cut().await;
+            drop(turn);
+            match cut {
                 // It ended where it first began: what was written or asked for since, or is to
                 // be the last word, takes another one.
                 Ok(()) if resumes => self.urgent.set(true),
@@ -248,7 +270,7 @@ impl<E: Env> Coordinator<E> {
     }
 
     /// Packs what was too little for chunks of single shards, and uploads it.
-    async fn pack(
+    pub(super) async fn pack(
         &self,
         epoch: Epoch,
         mut rests: Vec<Rest>,

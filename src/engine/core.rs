@@ -233,6 +233,10 @@ impl<E: Env> Core<E> {
                 Ok(Answer::Snapshot(Box::new(made)))
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
+            Ask::Collect(volume, wish) => {
+                let collected = self.home_of(volume)?.collect(wish).await?;
+                Ok(Answer::Collected(Box::new(collected)))
+            }
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),

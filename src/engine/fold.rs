@@ -135,7 +135,16 @@ impl<E: Env> Shard<E> {
 impl<E: Env> Coordinator<E> {
     /// Folds if there are many chunks whose indexes an opening would have to read.
     pub(super) async fn fold_if_due(&self) -> Result<(), VolumeError> {
-        if self.newest.borrow().1.unfolded.len() < self.core.tuning.fold_chunks {
+        let few = self.newest.borrow().1.unfolded.len() < self.core.tuning.fold_chunks;
+        match few {
+            true => Ok(()),
+            false => self.fold_now().await,
+        }
+    }
+
+    /// Folds, so that the map is in pages and nowhere else.
+    pub(super) async fn fold_now(&self) -> Result<(), VolumeError> {
+        if self.newest.borrow().1.unfolded.is_empty() {
             return Ok(());
         }
         let mut changed: BTreeMap<SegmentIndex, Vec<(PageIndex, Option<PageRef>)>> =

@@ -76,8 +76,9 @@ pub const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// Times that a manifest is put before its writer looks whether the volume still lives.
 pub const PUBLISH_TRIES: u32 = 8;
 
-/// Times that an opening starts anew because a publication came in between.
-pub const CLAIM_TRIES: u32 = 4;
+/// Times that an opening starts anew because a publication came in between: a host that has the
+/// volume and is busy publishes again and again, and wins every second race.
+pub const CLAIM_TRIES: u32 = 16;
 
 /// Longest time that a read waits for a failing store (P5 of the promises).
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -153,6 +154,18 @@ pub const SLOW_AMONG: u32 = 4;
 /// Failures in a row that make it down.
 pub const DOWN_AFTER: u32 = 3;
 
+/// Share of what is stored in chunks that is needed, in percent, below which chunks are compacted...
+pub const COMPACT_BELOW_PERCENT: u64 = 70;
+
+/// ...until it is so much.
+pub const COMPACT_UP_TO_PERCENT: u64 = 75;
+
+/// Chunks whose blocks move between two cuts: a cut waits for so many at most.
+pub const COMPACT_AT_A_TIME: usize = 8;
+
+/// Objects that are removed at a time.
+pub const DELETES_AT_A_TIME: usize = 16;
+
 /// Manifests kept: enough for a reader that listed the newest one to read it.
 pub const MANIFESTS_KEPT: u64 = 4;
 
@@ -199,6 +212,13 @@ pub struct Tuning {
     pub disk_cache: CacheSize,
     /// How long what is not used stays there; `None`: until its room is wanted.
     pub cache_ttl: Option<Duration>,
+    /// How long something must have been unneeded before it is removed, and the pause between two
+    /// passes of the collector. Longer than a read takes: [`READ_TIMEOUT`].
+    pub gc_grace: Duration,
+    /// Bytes that must have been written since a pass before there is another one.
+    pub gc_after_bytes: u64,
+    /// Bytes that one pass moves at most, and the blocks of one chunk.
+    pub gc_pass_bytes: u64,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
@@ -237,6 +257,9 @@ impl Default for Tuning {
             fetch_bytes: FETCH_WINDOW_LEAST,
             disk_cache: CacheSize::default(),
             cache_ttl: None,
+            gc_grace: Duration::from_secs(60),
+            gc_after_bytes: 256 << 20,
+            gc_pass_bytes: 256 << 20,
             ring_messages: RING_MESSAGES,
         }
     }

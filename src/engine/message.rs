@@ -79,6 +79,8 @@ pub enum ShardAsk {
     Seal(Epoch),
     /// The manifest of the cut that was sealed last is durable.
     Published(Arc<Vec<ChunkIndex>>),
+    /// Pack again what is still needed of these chunks, for a manifest of this cut.
+    Compact(Arc<Vec<ChunkIndex>>, Epoch),
     /// Write the delta of the map into pages.
     Fold,
     /// The manifest that names the folded pages is durable.
@@ -111,6 +113,8 @@ pub enum Ask {
     ViewAs(VolumeNo, Arc<Snapshot>),
     /// For the home of a volume: see to it that this host still has it.
     Renew(VolumeNo),
+    /// For the home of a volume: one pass of its collector.
+    Collect(VolumeNo, super::collect::Wish),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
@@ -243,6 +247,8 @@ pub enum Answer {
         /// Whether manifests cover all that it logged.
         is_covered: bool,
     },
+    /// What a pass of the collector found and did.
+    Collected(Box<super::collect::Collected>),
     /// What a shard, or a volume, holds.
     Counts(Counts),
     /// What the snapshot is that was made.

@@ -77,6 +77,7 @@ pub async fn open<E: Env>(
     let coordinator = Coordinator::new(core.clone(), number, shared.clone(), newest, leftovers);
     core.add_coordinator(number, coordinator.clone());
     core.runtime.spawn(coordinator.clone().run());
+    core.runtime.spawn(coordinator.clone().run_collector());
     if is_dirty {
         coordinator.note_dirty(false);
     } else {

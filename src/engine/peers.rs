@@ -38,6 +38,7 @@ impl Class {
                 ShardAsk::Read(_) | ShardAsk::Sync(_) | ShardAsk::Status(_) => Self::Read,
                 ShardAsk::Seal(_)
                 | ShardAsk::Published(_)
+                | ShardAsk::Compact(..)
                 | ShardAsk::Fold
                 | ShardAsk::Folded
                 | ShardAsk::Count
@@ -52,6 +53,7 @@ impl Class {
             | Ask::Drain(_)
             | Ask::Snapshot(..)
             | Ask::Renew(_)
+            | Ask::Collect(..)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,
         }

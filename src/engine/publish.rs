@@ -48,17 +48,14 @@ impl<E: Env> Coordinator<E> {
         if !self.shared.lease.is_old(self.core.runtime.now()) {
             return Ok(());
         }
-        let renewed = self.publish_next(&turn, |_| ()).await;
-        if let Err(cause @ VolumeError::Fenced { .. }) = &renewed {
-            self.shared.poison(cause.clone());
-        }
-        renewed
+        self.publish_next(&turn, |_| ()).await
     }
 
     /// Publishes the next manifest: the newest one with a change.
     ///
     /// # Errors
-    /// [`VolumeError::Fenced`] if another opening published first, or what stopped the volume. As
+    /// [`VolumeError::Fenced`] if another opening published first, which stops the volume, or what
+    /// stopped it before. As
     /// long as it is not known whether the manifest is published, it is published again: another
     /// one of its number must not follow.
     pub(super) async fn publish(
@@ -91,7 +88,11 @@ impl<E: Env> Coordinator<E> {
                     log::warn!("volume {volume}: manifest {seq} is not published: {cause}");
                     core.runtime.sleep(RETRY_LONGEST).await;
                 }
-                Err(final_error) => return Err(final_error),
+                // Whoever asked, nothing may follow: what was put may be in the way.
+                Err(lost) => {
+                    self.shared.poison(lost.clone());
+                    return Err(lost);
+                }
             }
         }
         self.newest.replace((seq, manifest));

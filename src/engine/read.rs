@@ -112,6 +112,22 @@ impl<E: Env> Shard<E> {
         }
     }
 
+    /// As [`Self::read_blocks`], but nobody takes it for the start of a stream.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn read_quietly(
+        &self,
+        start: ShardBlock,
+        out: &mut [u8],
+    ) -> Result<(), VolumeError> {
+        let missing = self.read_cached(start, out)?;
+        match missing.is_empty() {
+            true => Ok(()),
+            false => self.read_missing(start, missing, out).await,
+        }
+    }
+
     /// Reads whole blocks if that needs neither disk nor store.
     ///
     /// # Errors

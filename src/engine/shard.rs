@@ -172,6 +172,9 @@ impl<E: Env> Shard<E> {
                 self.published(&chunks).await;
                 Ok(Answer::Done)
             }
+            ShardAsk::Compact(victims, cut) => {
+                self.compact(&victims, cut).await.map(Answer::Sealed)
+            }
             ShardAsk::Fold => self.fold().await.map(Answer::Folded),
             ShardAsk::Folded => {
                 self.folded();

@@ -70,6 +70,8 @@ impl<E: Env> Coordinator<E> {
         }
         let early = planted::is(Bug::SnapshotBeforeCut).then(|| self.newest.borrow().clone());
         self.drain().await?;
+        // From here on nothing is removed that the snapshot will need.
+        let _rooting = self.rooting.take().await;
         let (seq, manifest) = early.unwrap_or_else(|| self.newest.borrow().clone());
         if core.runtime.now() > deadline {
             return Err(VolumeError::Late { volume: volume.to_string() });
@@ -91,7 +93,7 @@ impl<E: Env> Coordinator<E> {
 
     /// If nothing was to be published, the cut did not meet whoever may have taken the volume over:
     /// what was acknowledged there would be missing.
-    async fn see_that_it_is_ours(&self) -> Result<(), VolumeError> {
+    pub(super) async fn see_that_it_is_ours(&self) -> Result<(), VolumeError> {
         let (_, manifest) = newest_manifest(&self.core, self.shared.volume).await?;
         if manifest.incarnation == self.shared.incarnation {
             return Ok(());

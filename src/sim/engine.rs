@@ -77,6 +77,9 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         fetch_bytes: FETCH_WINDOW_LEAST,
         disk_cache: wanted.disk_cache,
         cache_ttl: None,
+        gc_grace: wanted.gc_grace,
+        gc_after_bytes: wanted.gc_after_blocks * wal::BLOCK_BYTES as u64,
+        gc_pass_bytes: 64 * wal::BLOCK_BYTES as u64,
         ring_messages: wanted.ring_messages,
     }
 }

@@ -48,6 +48,10 @@ pub struct Tuning {
     pub ring_delay: Duration,
     /// What the volume promises.
     pub promises: Promises,
+    /// How long something is unneeded before it is collected, and the pause between two passes.
+    pub gc_grace: Duration,
+    /// Blocks that are written between two passes.
+    pub gc_after_blocks: u64,
 }
 
 impl Tuning {
@@ -66,9 +70,14 @@ impl Tuning {
             ring_messages: random.scaled(8..64) as usize,
             ring_delay: Duration::from_micros(60),
             promises: Promises::default(),
+            gc_grace: NEVER_COLLECTED,
+            gc_after_blocks: 0,
         }
     }
 }
+
+/// No world lasts so long.
+const NEVER_COLLECTED: Duration = Duration::from_secs(1 << 30);
 
 /// How often each command is sent, relative to the others.
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +243,7 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        drawn.with_promises().with_snapshots()
+        drawn.with_promises().with_a_collector().with_snapshots()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -277,9 +286,22 @@ impl Scenario {
                 read_ahead_blocks: 0,
                 disk_cache: CacheSize::default(),
                 promises: Promises::default(),
+                gc_grace: NEVER_COLLECTED,
+                gc_after_blocks: 0,
             },
             ..Self::draw(0)
         }
+    }
+
+    /// Adds a collector that has something to do in the short lives of these worlds.
+    fn with_a_collector(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "collector");
+        if random.chance(2) && !self.store.slow && self.stall_one_in == 0 {
+            let grace = if self.store.error_one_in > 0 { 40_000 } else { random.within(50..2000) };
+            self.tuning.gc_grace = Duration::from_millis(grace);
+            self.tuning.gc_after_blocks = random.scaled(1..256) - 1;
+        }
+        self
     }
 
     /// The windows in sectors.

@@ -106,6 +106,12 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// The collector forgets that snapshots need objects, and clones through them.
+    SnapshotsSwept = "snapshots-swept",
+    /// The collector removes what it finds unneeded at once.
+    GraceIgnored = "grace-ignored",
+    /// Compaction packs what it reads, also if that was written since.
+    CompactionTakesNewer = "compaction-takes-newer",
     /// A publisher takes any manifest before its own for the one that it has read.
     AnyPredecessor = "any-predecessor",
     /// A read-back that is damaged counts as another writer's manifest.

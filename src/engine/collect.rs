@@ -1,0 +1,321 @@
+//! Collecting what no manifest needs any more, and compacting what little is needed of.
+//!
+//! Judged by what is published, never by the map in memory: all that the newest manifest and the
+//! snapshots refer to stays. Clones need nothing more, for a snapshot of their parent stays as long
+//! as they do. An object is removed once it was found unneeded twice, a grace apart: whoever found
+//! its name in an older map has read it, or given up, by then.
+//!
+//! The order of a pass is what makes it safe:
+//! 1. list the objects.
+//! 2. wait for a moment between two cuts, write the map into pages, take the newest manifest. What
+//!    was listed was uploaded before this moment, so a manifest that refers to it is published, or
+//!    will never be. Objects of later openings are left alone.
+//! 3. list the snapshots, and let none be made until step 5 is over.
+//! 4. read all maps. What cannot be read ends the pass.
+//! 5. look whether this host still has the volume; remove what was unneeded a grace ago as well.
+//!
+//! A power cut after any step leaves garbage, which the next pass finds. What one manifest and all
+//! snapshots do not refer to, no later one does: maps are made of older maps and of new objects.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use ahash::AHashMap;
+use chunk::ids::volume_prefix;
+use chunk::{ChunkId, ObjectName, ObjectStore, StoreError, snapshot};
+use wal::BLOCK_BYTES;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::abreast::abreast;
+use super::cache::VolumeNo;
+use super::coordinator::Coordinator;
+use super::core::Core;
+use super::error::VolumeError;
+use super::limits::{
+    COMPACT_AT_A_TIME, COMPACT_BELOW_PERCENT, COMPACT_UP_TO_PERCENT, DELETES_AT_A_TIME,
+};
+use super::message::{Answer, Ask};
+use super::reach::{Reach, Root};
+use super::turn::{Taken, Turn};
+
+/// What one pass may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Look, and change nothing.
+    Look,
+    /// Remove what is not needed, and move what is needed of mostly dead chunks.
+    Collect,
+}
+
+/// What one pass found and did: objects and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Collected {
+    /// Chunks and map objects of the volume's own.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of the blocks that the newest manifest refers to in them.
+    pub live_bytes: u64,
+    /// Objects that only snapshots need.
+    pub kept_by_snapshots: u64,
+    /// Objects that nothing needs, still there.
+    pub garbage: u64,
+    /// Their bytes.
+    pub garbage_bytes: u64,
+    /// Objects that were removed.
+    pub removed: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Chunks whose blocks moved, or would.
+    pub victims: u64,
+    /// Bytes that moved.
+    pub moved_bytes: u64,
+}
+
+/// The collector's memory of a volume.
+#[derive(Default)]
+pub(super) struct Collector {
+    /// One pass at a time.
+    passing: Turn,
+    /// What is unneeded, and since when that is known.
+    unneeded: RefCell<AHashMap<ObjectName, Duration>>,
+}
+
+/// An object of the volume.
+struct Found {
+    name: ObjectName,
+    id: ChunkId,
+    is_chunk: bool,
+    bytes: u64,
+}
+
+impl<E: Env> Core<E> {
+    /// One pass over an open volume.
+    ///
+    /// # Errors
+    /// The volume is stopped, not open, or another host's, or something of its map cannot be read.
+    pub async fn collect(
+        self: &std::rc::Rc<Self>,
+        volume: VolumeNo,
+        wish: Wish,
+    ) -> Result<Collected, VolumeError> {
+        match self.ask(self.home(volume), Ask::Collect(volume, wish)).await? {
+            Answer::Collected(collected) => Ok(*collected),
+            _ => unreachable!("collecting is answered by what was collected"),
+        }
+    }
+}
+
+impl<E: Env> Coordinator<E> {
+    /// Collects as long as the volume is open and written to.
+    pub(super) async fn run_collector(self: std::rc::Rc<Self>) {
+        let pause = self.core.tuning.gc_grace;
+        let mut written = 0;
+        loop {
+            self.core.runtime.sleep(pause).await;
+            if self.is_ending() {
+                return;
+            }
+            let now = self.written.get();
+            let waits = !self.collector.unneeded.borrow().is_empty();
+            if !waits && now.saturating_sub(written) < self.core.tuning.gc_after_bytes {
+                continue;
+            }
+            written = now;
+            if let Err(error) = self.collect(Wish::Collect).await {
+                log::debug!("volume {}: not collected now: {error}", self.shared.volume);
+            }
+        }
+    }
+
+    /// One pass.
+    pub(super) async fn collect(&self, wish: Wish) -> Result<Collected, VolumeError> {
+        let _pass = self.collector.passing.take().await;
+        let found = self.list_objects().await?;
+        let manifest = {
+            let _turn = self.between_cuts().await?;
+            if wish == Wish::Collect {
+                self.fold_now().await?;
+            }
+            self.newest.borrow().1.clone()
+        };
+        let roots = self.rooting.take().await;
+        let mut reach = Reach::new(self.shared.volume);
+        reach.add(&self.core, &manifest, Root::Newest).await?;
+        self.add_snapshots(&mut reach).await?;
+        let mut collected = tell(&found, &reach);
+        let victims = self.choose(&found, &reach, &collected);
+        collected.victims = victims.len() as u64;
+        if wish == Wish::Collect {
+            self.sweep(&roots, &found, &reach, &mut collected).await?;
+            drop(roots);
+            for some in victims.chunks(COMPACT_AT_A_TIME) {
+                collected.moved_bytes += self.compact(some).await?;
+            }
+        }
+        Ok(collected)
+    }
+
+    async fn list_objects(&self) -> Result<Vec<Found>, VolumeError> {
+        let prefix = volume_prefix(self.shared.volume);
+        let newest = self.shared.incarnation;
+        let own = |(name, bytes): (ObjectName, u64)| {
+            let part = &name.as_str()[prefix.len()..];
+            let (is_chunk, id) = match part.split_once('/')? {
+                ("chunks", id) => (true, ChunkId::parse(id)?),
+                ("maps", id) => (false, ChunkId::parse(id)?),
+                _ => return None,
+            };
+            (id.incarnation() <= newest).then_some(Found { name, id, is_chunk, bytes })
+        };
+        Ok(self.core.store.list(&prefix).await?.into_iter().filter_map(own).collect())
+    }
+
+    async fn add_snapshots(&self, reach: &mut Reach) -> Result<(), VolumeError> {
+        if planted::is(Bug::SnapshotsSwept) {
+            return Ok(());
+        }
+        let (core, volume) = (&self.core, self.shared.volume);
+        for name in snapshot::names(&core.store, volume).await? {
+            let corrupt = |found: String| self.corrupt(found);
+            let name = name.map_err(|error| corrupt(error.to_string()))?;
+            // One that was deleted since it was listed needs nothing.
+            if let Some(snapshot) = snapshot::read(&core.store, volume, &name).await? {
+                reach.add(core, &snapshot.manifest, Root::Snapshot).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, found: String) -> VolumeError {
+        VolumeError::Corrupt { volume: self.shared.volume.to_string(), lba: 0, found }
+    }
+
+    /// Removes what nothing needs, and has not for as long as the grace.
+    async fn sweep(
+        &self,
+        _roots: &Taken<'_>,
+        found: &[Found],
+        reach: &Reach,
+        collected: &mut Collected,
+    ) -> Result<(), VolumeError> {
+        let now = self.core.runtime.now();
+        let grace = match planted::is(Bug::GraceIgnored) {
+            true => Duration::ZERO,
+            false => self.core.tuning.gc_grace,
+        };
+        let ripe: Vec<&Found> = {
+            let mut unneeded = self.collector.unneeded.borrow_mut();
+            let before = std::mem::take(&mut *unneeded);
+            let mut since = |object: &&Found| {
+                let since = before.get(&object.name).copied().unwrap_or(now);
+                unneeded.insert(object.name.clone(), since);
+                now.saturating_sub(since) >= grace
+            };
+            found.iter().filter(|object| !is_needed(reach, object)).filter(|o| since(o)).collect()
+        };
+        if ripe.is_empty() {
+            return Ok(());
+        }
+        self.see_that_it_is_ours().await?;
+        for some in ripe.chunks(DELETES_AT_A_TIME) {
+            if self.is_ending() {
+                return Err(VolumeError::Closed);
+            }
+            let delete = async |object: &&Found| match self.core.store.delete(&object.name).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            };
+            abreast(DELETES_AT_A_TIME, some.iter().map(delete)).await?;
+            for object in some {
+                self.collector.unneeded.borrow_mut().remove(&object.name);
+                collected.removed += 1;
+                collected.removed_bytes += object.bytes;
+                collected.garbage -= 1;
+                collected.garbage_bytes -= object.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// The chunks whose live blocks are to move: those that free most for what they cost, the
+    /// older the better, until what is left of the garbage in chunks is little enough.
+    fn choose(&self, found: &[Found], reach: &Reach, collected: &Collected) -> Vec<ChunkId> {
+        let mut stored = collected.bytes - collected.garbage_bytes;
+        let live = collected.live_bytes;
+        if stored == 0 || live * 100 >= stored * COMPACT_BELOW_PERCENT {
+            return Vec::new();
+        }
+        let newest = self.shared.incarnation.0;
+        let mut candidates: Vec<(f64, ChunkId, u64, u64)> = found
+            .iter()
+            .filter(|object| object.is_chunk)
+            .filter_map(|object| {
+                let needed = u64::from(reach.live_blocks(object.id)?) * BLOCK_BYTES as u64;
+                let share = needed as f64 / object.bytes.max(1) as f64;
+                let age = (newest - object.id.incarnation().0 + 1) as f64;
+                let worth = (1.0 - share).max(0.0) * age.sqrt() / (1.0 + share);
+                let gains = needed + BLOCK_BYTES as u64 <= object.bytes;
+                gains.then_some((worth, object.id, needed, object.bytes))
+            })
+            .collect();
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut victims = Vec::new();
+        let mut moved = 0;
+        for (_, id, needed, bytes) in candidates {
+            let enough = live * 100 >= stored * COMPACT_UP_TO_PERCENT;
+            if enough || moved >= self.core.tuning.gc_pass_bytes {
+                break;
+            }
+            stored = stored - bytes + needed;
+            moved += needed;
+            victims.push(id);
+        }
+        victims
+    }
+
+    /// Waits for a moment between two cuts; there is none as long as this is held.
+    ///
+    /// # Errors
+    /// The volume is stopped or being closed, or a cut is half done.
+    pub(super) async fn between_cuts(&self) -> Result<Taken<'_>, VolumeError> {
+        let turn = self.cutting.take().await;
+        self.shared.alive()?;
+        match self.is_ending() || self.is_unfinished() {
+            true => Err(VolumeError::Closed),
+            false => Ok(turn),
+        }
+    }
+}
+
+fn is_needed(reach: &Reach, object: &Found) -> bool {
+    match object.is_chunk {
+        true => reach.has_chunk(object.id),
+        false => reach.has_map(object.id),
+    }
+}
+
+fn tell(found: &[Found], reach: &Reach) -> Collected {
+    let mut told = Collected::default();
+    for object in found {
+        told.objects += 1;
+        told.bytes += object.bytes;
+        if !is_needed(reach, object) {
+            told.garbage += 1;
+            told.garbage_bytes += object.bytes;
+            continue;
+        }
+        match reach.live_blocks(object.id).filter(|_| object.is_chunk) {
+            Some(blocks) => {
+                told.live_bytes += (u64::from(blocks) * BLOCK_BYTES as u64).min(object.bytes)
+            }
+            // A map, or a chunk that is not to be compacted: all of it counts as needed.
+            None => told.live_bytes += object.bytes,
+        }
+        told.kept_by_snapshots +=
+            u64::from(object.is_chunk && reach.live_blocks(object.id).is_none());
+    }
+    told
+}

@@ -1,0 +1,169 @@
+//! What manifests need: the objects of a volume that must stay, and how much of each chunk the
+//! newest manifest still refers to.
+
+use ahash::{AHashMap, AHashSet};
+use chunk::chunk::read_index;
+use chunk::map_object::{read_page, read_segment};
+use chunk::{
+    ChunkId, Content, DirectorySegment, Lineage, Manifest, MapPage, PageIdentity, PageIndex,
+    PageRef, PageValue, SegmentIdentity, SegmentIndex,
+};
+use wal::VolumeId;
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::abreast::abreast;
+use super::core::Core;
+use super::error::VolumeError;
+use super::limits::OPENING_READS;
+
+/// Objects of one volume that manifests refer to. Whatever cannot be read is an error: nothing is
+/// taken for unneeded because of it.
+pub(super) struct Reach {
+    own: VolumeId,
+    /// Blocks of each chunk that the newest manifest refers to; not fewer, but more where unfolded
+    /// chunks hide some.
+    live: AHashMap<ChunkId, u32>,
+    /// Chunks that snapshots refer to: they stay whole.
+    pinned: AHashSet<ChunkId>,
+    maps: AHashSet<ChunkId>,
+    /// Segments and pages that some snapshot has in common with one that was looked at.
+    seen: AHashSet<PageRef>,
+}
+
+/// Whose manifest is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Newest,
+    Snapshot,
+}
+
+impl Reach {
+    pub(super) fn new(own: VolumeId) -> Self {
+        Self {
+            own,
+            live: AHashMap::new(),
+            pinned: AHashSet::new(),
+            maps: AHashSet::new(),
+            seen: AHashSet::new(),
+        }
+    }
+
+    /// Whether some manifest refers to a chunk.
+    pub(super) fn has_chunk(&self, id: ChunkId) -> bool {
+        self.live.contains_key(&id) || self.pinned.contains(&id)
+    }
+
+    /// Whether some manifest refers to a map object.
+    pub(super) fn has_map(&self, id: ChunkId) -> bool {
+        self.maps.contains(&id)
+    }
+
+    /// Blocks of a chunk that the newest manifest refers to, unless a snapshot keeps all of it.
+    pub(super) fn live_blocks(&self, id: ChunkId) -> Option<u32> {
+        self.live.get(&id).copied().filter(|_| !self.pinned.contains(&id))
+    }
+
+    /// Adds all that a manifest refers to.
+    ///
+    /// # Errors
+    /// If some of it cannot be read.
+    pub(super) async fn add<E: Env>(
+        &mut self,
+        core: &Core<E>,
+        manifest: &Manifest,
+        root: Root,
+    ) -> Result<(), VolumeError> {
+        let lineage = manifest.lineage();
+        self.unfolded(core, manifest, &lineage, root).await?;
+        let fresh: Vec<_> =
+            manifest.directory.iter().filter(|(_, at)| self.is_news(root, *at)).copied().collect();
+        for some in fresh.chunks(OPENING_READS) {
+            let read = |(index, at): &(SegmentIndex, PageRef)| {
+                let volume = lineage.writer(at.object);
+                read_segment(&core.store, SegmentIdentity { volume, index: *index }, *at)
+            };
+            let segments = abreast(OPENING_READS, some.iter().map(read)).await?;
+            for ((_, at), segment) in some.iter().zip(segments) {
+                self.map(&lineage, at.object);
+                self.segment(core, &lineage, &segment, root).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a part of a map is to be read: once for the newest manifest, once for snapshots.
+    fn is_news(&mut self, root: Root, at: PageRef) -> bool {
+        root == Root::Newest || self.seen.insert(at)
+    }
+
+    fn map(&mut self, lineage: &Lineage, id: ChunkId) {
+        if lineage.writer(id) == self.own {
+            self.maps.insert(id);
+        }
+    }
+
+    fn chunk(&mut self, lineage: &Lineage, id: ChunkId, blocks: u32, root: Root) {
+        if lineage.writer(id) != self.own {
+            return;
+        }
+        match root {
+            Root::Newest => *self.live.entry(id).or_default() += blocks,
+            Root::Snapshot => drop(self.pinned.insert(id)),
+        }
+    }
+
+    async fn unfolded<E: Env>(
+        &mut self,
+        core: &Core<E>,
+        manifest: &Manifest,
+        lineage: &Lineage,
+        root: Root,
+    ) -> Result<(), VolumeError> {
+        if root == Root::Snapshot {
+            manifest.unfolded.iter().for_each(|id| self.chunk(lineage, *id, 0, root));
+            return Ok(());
+        }
+        for some in manifest.unfolded.chunks(OPENING_READS) {
+            let read = |id: &ChunkId| read_index(&core.store, lineage.writer(*id), *id);
+            for index in abreast(OPENING_READS, some.iter().map(read)).await? {
+                let data = |content| matches!(content, Content::Data(_));
+                let entries = index.entries().iter().filter(|entry| data(entry.content));
+                let blocks: u64 = entries.map(|entry| entry.extent.count()).sum();
+                self.chunk(lineage, index.info().id, blocks as u32, root);
+            }
+        }
+        Ok(())
+    }
+
+    async fn segment<E: Env>(
+        &mut self,
+        core: &Core<E>,
+        lineage: &Lineage,
+        segment: &DirectorySegment,
+        root: Root,
+    ) -> Result<(), VolumeError> {
+        let fresh: Vec<_> = segment.iter().filter(|(_, at)| self.is_news(root, *at)).collect();
+        for some in fresh.chunks(OPENING_READS) {
+            let read = |(index, at): &(PageIndex, PageRef)| {
+                let volume = lineage.writer(at.object);
+                read_page(&core.store, PageIdentity { volume, index: *index }, *at)
+            };
+            let pages = abreast(OPENING_READS, some.iter().map(read)).await?;
+            for ((_, at), page) in some.iter().zip(pages) {
+                self.map(lineage, at.object);
+                self.page(lineage, &page, root);
+            }
+            core.runtime.pause().await;
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, lineage: &Lineage, page: &MapPage, root: Root) {
+        for (run, value, _) in page.iter() {
+            if let PageValue::Data { chunk, .. } = value {
+                self.chunk(lineage, chunk, run.count().into(), root);
+            }
+        }
+    }
+}
