@@ -60,7 +60,7 @@ use async_channel::{Receiver, Sender};
 use chunk::{SnapshotHeader, VolumeName, Workers};
 use wal::VolumeId;
 
-use crate::config::{ByteSize, NewVolume, Settings};
+use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
@@ -124,8 +124,7 @@ pub fn drain(
     timeout: Duration,
     tell: Box<dyn Fn(ByteSize) + Send>,
 ) -> Result<(), ServeError> {
-    // One core can do it, whatever number made the log, and needs the least.
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     start(&settings, store, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
 }
@@ -140,7 +139,7 @@ pub fn attach(
     (name, id): (VolumeName, VolumeId),
     force: bool,
 ) -> Result<(), ServeError> {
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     start(&settings, store, |cores, _| Ok(Role::Attach(Attach { name, id, force, cores })))
 }
@@ -154,10 +153,17 @@ pub fn detach(
     (name, id): (VolumeName, VolumeId),
     timeout: Duration,
 ) -> Result<(), ServeError> {
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     let tell = Box::new(|_| ());
     start(&settings, store, |cores, _| Ok(Role::Detach(Drain { name, id, timeout, tell, cores })))
+}
+
+/// For a command: one core can do it, whatever number made the log, and needs the least. The caches
+/// on the disk belong to the cores of the server.
+fn alone(settings: &Settings) -> Settings {
+    let disk_cache = DiskCache { size: ByteSize::default(), ..settings.disk_cache.clone() };
+    Settings { cores: 1, disk_cache, ..settings.clone() }
 }
 
 /// Makes a snapshot of a volume that this host has: its log is recovered, and all of it uploaded.
@@ -170,7 +176,7 @@ pub fn snapshot(
     (name, id): (VolumeName, VolumeId),
     new: NewSnapshot,
 ) -> Result<SnapshotHeader, ServeError> {
-    let settings = Settings { cores: 1, ..settings.clone() };
+    let settings = alone(settings);
     let store = open_store(&settings)?;
     let (made, taken) = std::sync::mpsc::sync_channel(1);
     start(&settings, store, |cores, _| {

@@ -105,9 +105,15 @@ pub(super) struct ServingOptions {
     #[arg(long, value_name = "SIZE")]
     cache_disk: Option<String>,
 
-    /// What goes when that cache is full [default: lru] [env: KRAIT_CACHE_POLICY]
+    /// What goes from that cache: with `lru`, when it is full, what was not used for longest; with
+    /// `ttl=30m` also what was not used for half an hour [default: lru] [env: KRAIT_CACHE_POLICY]
     #[arg(long, value_name = "POLICY")]
     cache_policy: Option<String>,
+
+    /// A volume whose chunks stay in that cache when others want their room; repeat for several
+    /// [env: KRAIT_CACHE_PIN, separated by commas]
+    #[arg(long, value_name = "VOLUME")]
+    cache_pin: Vec<String>,
 
     #[command(flatten)]
     promises: PromiseOptions,
@@ -359,6 +365,9 @@ impl GlobalOptions {
             serving.promises.each(&mut add);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
+            }
+            if !serving.cache_pin.is_empty() {
+                values.push((Key::CachePin, serving.cache_pin.clone()));
             }
             if !serving.read_only.is_empty() {
                 values.push((Key::ReadOnly, serving.read_only.clone()));

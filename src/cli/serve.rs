@@ -51,7 +51,7 @@ fn lock(settings: &Settings) -> Result<DataDirLock, Error> {
     for _ in 1..LOCK_TRIES {
         match DataDirLock::acquire(settings) {
             Err(error @ LockError::Held { .. }) => {
-                if matches!(ControlClient::connect_if_running(settings), Ok(Some(_))) {
+                if ControlClient::connect(settings).is_ok() {
                     return Err(error.into());
                 }
             }

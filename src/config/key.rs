@@ -29,6 +29,8 @@ pub enum Key {
     CacheDisk,
     /// What goes when that cache is full.
     CachePolicy,
+    /// Volumes that stay in that cache.
+    CachePin,
     /// When a write of a new volume is acknowledged, and what its flushes wait for.
     Durability,
     /// How a host that lost a new volume is kept from it.
@@ -63,7 +65,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -77,6 +79,7 @@ impl Key {
         Self::RpoBytes,
         Self::CacheDisk,
         Self::CachePolicy,
+        Self::CachePin,
         Self::Durability,
         Self::Fencing,
         Self::LeaseSeconds,
@@ -111,6 +114,7 @@ impl Key {
             Self::RpoBytes => "rpo.bytes",
             Self::CacheDisk => "cache.disk",
             Self::CachePolicy => "cache.policy",
+            Self::CachePin => "cache.pin",
             Self::Durability => "volume.durability",
             Self::Fencing => "volume.fencing",
             Self::LeaseSeconds => "volume.lease_seconds",
@@ -146,6 +150,7 @@ impl Key {
             Self::RpoBytes => "KRAIT_RPO_BYTES",
             Self::CacheDisk => "KRAIT_CACHE_DISK",
             Self::CachePolicy => "KRAIT_CACHE_POLICY",
+            Self::CachePin => "KRAIT_CACHE_PIN",
             Self::Durability => "KRAIT_VOLUME_DURABILITY",
             Self::Fencing => "KRAIT_VOLUME_FENCING",
             Self::LeaseSeconds => "KRAIT_VOLUME_LEASE_SECONDS",
@@ -181,6 +186,7 @@ impl Key {
             Self::RpoBytes => "--rpo-bytes",
             Self::CacheDisk => "--cache-disk",
             Self::CachePolicy => "--cache-policy",
+            Self::CachePin => "--cache-pin",
             Self::Durability => "--durability",
             Self::Fencing => "--fencing",
             Self::LeaseSeconds => "--lease-seconds",
@@ -202,7 +208,7 @@ impl Key {
     /// Whether the setting is a list.
     #[must_use]
     pub const fn is_list(self) -> bool {
-        matches!(self, Self::Listen | Self::ReadOnly)
+        matches!(self, Self::Listen | Self::ReadOnly | Self::CachePin)
     }
 
     /// Whether the setting is true or false.

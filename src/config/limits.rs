@@ -58,6 +58,13 @@ pub const MAX_DEFAULT_DISK_CACHE: ByteSize = ByteSize::gib(8);
 /// for each 128 KiB, so a twentieth of the memory.
 pub const DISK_CACHE_PER_MEMORY: u64 = 64;
 
+/// Longest time that what is not used may be said to stay in the cache on the disk.
+pub const MAX_CACHE_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Most volumes that may be pinned in that cache: they are looked up at the start, and compared at
+/// each eviction.
+pub const MAX_PINNED: usize = 64;
+
 /// Longest time that an acknowledged write may be missing from the object store.
 pub const MAX_RPO_SECONDS: u64 = 24 * 3600;
 

@@ -28,7 +28,8 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let cores = resolver.cores(machine)?;
     let memory = resolver.memory(machine)?;
     let listen = resolver.listen(&data_dir)?;
-    let read_only = resolver.read_only()?;
+    let read_only =
+        resolver.volumes(Key::ReadOnly, limits::MAX_READ_ONLY, "every volume is writable")?;
     let log = resolver.log()?;
     let wal_segment = resolver.wal_segment(cores)?;
     let wal_cap = resolver.wal_cap(machine, &data_dir, cores, wal_segment)?;
@@ -194,12 +195,16 @@ impl Resolver<'_> {
         Ok(listen)
     }
 
-    fn read_only(&mut self) -> Result<Vec<VolumeName>, ConfigError> {
-        let key = Key::ReadOnly;
-        let default =
-            Raw { texts: Vec::new(), source: Source::Default("every volume is writable") };
+    /// Names of volumes; none unless some are given, for a reason.
+    fn volumes(
+        &mut self,
+        key: Key,
+        most: usize,
+        without: &'static str,
+    ) -> Result<Vec<VolumeName>, ConfigError> {
+        let default = Raw { texts: Vec::new(), source: Source::Default(without) };
         let Raw { texts, source } = self.sources.find(key)?.unwrap_or(default);
-        let (value, max) = (texts.len() as u64, limits::MAX_READ_ONLY as u64);
+        let (value, max) = (texts.len() as u64, most as u64);
         if value > max {
             return Err(refuse(key, source, ValueError::Range { value, min: 0, max }));
         }

@@ -33,33 +33,42 @@ impl FromStr for Wait {
     type Err = WaitError;
 
     fn from_str(text: &str) -> Result<Self, WaitError> {
-        let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-            Some(number) => (number, &text[number.len()..]),
-            None => (text, "s"),
-        };
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(WaitError::Syntax);
-        }
-        let seconds = match unit {
-            "h" => 3600,
-            "m" => 60,
-            _ => 1,
-        };
-        let number: u64 = number.parse().map_err(|_| WaitError::Range)?;
-        let span = number.checked_mul(seconds).map(Duration::from_secs);
-        span.filter(|span| (1..=MAX_WAIT.as_secs()).contains(&span.as_secs()))
-            .map(Self)
-            .ok_or(WaitError::Range)
+        let span = span(text)?;
+        let fits = (1..=MAX_WAIT.as_secs()).contains(&span.as_secs());
+        fits.then_some(Self(span)).ok_or(WaitError::Range)
+    }
+}
+
+/// Any such time.
+pub(super) fn span(text: &str) -> Result<Duration, WaitError> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "s"),
+    };
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(WaitError::Syntax);
+    }
+    let seconds = match unit {
+        "h" => 3600,
+        "m" => 60,
+        _ => 1,
+    };
+    let number: u64 = number.parse().map_err(|_| WaitError::Range)?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or(WaitError::Range)
+}
+
+/// A time of whole seconds as people write it.
+pub(super) fn span_text(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        seconds if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
     }
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs() {
-            seconds if seconds.is_multiple_of(3600) => write!(f, "{}h", seconds / 3600),
-            seconds if seconds.is_multiple_of(60) => write!(f, "{}m", seconds / 60),
-            seconds => write!(f, "{seconds}s"),
-        }
+        f.write_str(&span_text(self.0))
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use super::lock::DataDirLock;
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
 use crate::config::{Settings, Wait};
@@ -32,16 +33,26 @@ impl ControlClient {
         }
     }
 
-    /// As [`Self::connect`], with `None` for a server that does not run.
+    /// As [`Self::connect`], with `None` for a server that does not run. One that has taken the
+    /// data directory and does not listen yet, or no more, is waited for, as is a command that has
+    /// the directory for itself; not for longer than [`limits::START_TIMEOUT`].
     ///
     /// # Errors
     /// If the socket is there but cannot be used.
     pub fn connect_if_running(settings: &Settings) -> Result<Option<Self>, ControlError> {
-        match Self::connect(settings) {
-            Ok(client) => Ok(Some(client)),
-            Err(ControlError::NotRunning { .. }) => Ok(None),
-            Err(error) => Err(error),
+        let tries = limits::START_TIMEOUT.as_millis() / limits::START_PAUSE.as_millis();
+        for _ in 0..tries {
+            match Self::connect(settings) {
+                Ok(client) => return Ok(Some(client)),
+                Err(ControlError::NotRunning { .. }) if DataDirLock::is_held(settings) => {
+                    #[expect(clippy::disallowed_methods, reason = "a command has no executor")]
+                    std::thread::sleep(limits::START_PAUSE);
+                }
+                Err(ControlError::NotRunning { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(None)
     }
 
     /// Asks one question and waits for its answer.

@@ -26,6 +26,13 @@ pub const ATTACH_TIMEOUT: Duration =
 /// Longest wait of the asking side beyond that of the serving side, so that it hears the reason.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
+/// Longest wait of a command for a server that holds the data directory to listen to commands, and
+/// for another command to give the directory back.
+pub const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between two looks in that time.
+pub const START_PAUSE: Duration = Duration::from_millis(20);
+
 /// Answers that list volumes may be longer than requests, but not by any amount.
 pub const MAX_ANSWER: usize = 64 * MAX_LINE;
 

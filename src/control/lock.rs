@@ -93,6 +93,13 @@ impl DataDirLock {
         Self::open(settings, false, File::try_lock_shared)
     }
 
+    /// Whether a process has the directory for itself: a server, or a command that changes
+    /// something.
+    #[must_use]
+    pub fn is_held(settings: &Settings) -> bool {
+        matches!(Self::acquire_shared(settings), Err(LockError::Held { .. }))
+    }
+
     fn open(
         settings: &Settings,
         is_exclusive: bool,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::fetch_health::StoreState;
+
 /// What a volume is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -45,8 +47,17 @@ pub struct VolumeStatus {
     pub syncing_bytes: u64,
     /// In the object store.
     pub remote_bytes: Option<u64>,
-    /// Copies in the memory cache.
+    /// Copies in the memory cache, of all volumes.
     pub cached_bytes: u64,
+    /// Copies in the cache on the local disk, of all volumes.
+    #[serde(default)]
+    pub disk_cached_bytes: u64,
+    /// Reads that it answered since the server started.
+    #[serde(default)]
+    pub disk_cache_hits: u64,
+    /// Reads that it could not answer rightly: what they wanted was fetched from the store.
+    #[serde(default)]
+    pub disk_cache_rotten: u64,
     /// Segment files of its write-ahead log on the local disk.
     pub wal_bytes: u64,
     /// Why it is fenced or failed.
@@ -79,7 +90,10 @@ pub struct VolumeStatus {
     /// What the server has asked of the store for this volume since it started.
     #[serde(default)]
     pub traffic: Option<TrafficStatus>,
-    /// How the store is.
+    /// How the store did lately, as seen by the cores that serve the volume; `None` if none does.
+    #[serde(default)]
+    pub store_state: Option<StoreState>,
+    /// What was asked of the store for all volumes, if it is a bucket.
     #[serde(default)]
     pub store: Option<StoreStatus>,
 }
@@ -95,6 +109,9 @@ pub struct TrafficStatus {
     pub put_bytes: u64,
     /// Puts for each MiB that clients wrote, once they wrote one.
     pub puts_per_mib: Option<f64>,
+    /// All requests for each MiB that clients wrote, once they wrote one.
+    #[serde(default)]
+    pub requests_per_mib: Option<f64>,
 }
 
 /// How a bucket is, for all volumes together.

@@ -16,6 +16,7 @@ fn settings(data_dir: &Path) -> Settings {
         disk_cache: crate::config::DiskCache {
             size: ByteSize::default(),
             policy: crate::config::CachePolicy::Lru,
+            pin: Vec::new(),
         },
         new_volumes: chunk::Promises::default(),
         s3: crate::config::S3Settings::default(),
@@ -194,4 +195,39 @@ fn the_lock_admits_one_and_names_the_holder() {
     assert!(matches!(error, LockError::Held { holder: None, .. }), "{error}");
     drop((one, two));
     DataDirLock::acquire(&settings).unwrap();
+}
+
+/// Lets some time pass, as on a busy machine.
+fn a_moment() {
+    #[expect(clippy::disallowed_methods, reason = "a thread of a test")]
+    std::thread::sleep(std::time::Duration::from_millis(200));
+}
+
+#[test]
+fn a_server_that_has_the_directory_and_does_not_listen_yet_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let lock = DataDirLock::acquire(&settings).unwrap();
+    let late = std::thread::Builder::new().spawn(move || {
+        a_moment();
+        let (sender, _receiver) = channel();
+        (ControlServer::start(&lock, sender).unwrap(), lock)
+    });
+    assert!(ControlClient::connect_if_running(&settings).unwrap().is_some());
+    drop(late.unwrap().join().unwrap());
+    assert!(ControlClient::connect_if_running(&settings).unwrap().is_none());
+}
+
+#[test]
+fn a_command_that_has_the_directory_for_itself_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let lock = DataDirLock::acquire(&settings).unwrap();
+    let late = std::thread::Builder::new().spawn(move || {
+        a_moment();
+        drop(lock);
+    });
+    assert!(ControlClient::connect_if_running(&settings).unwrap().is_none());
+    assert!(!DataDirLock::is_held(&settings), "it has ended by now");
+    late.unwrap().join().unwrap();
 }

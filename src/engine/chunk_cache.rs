@@ -11,6 +11,7 @@
 //! be reused at any time.
 
 mod files;
+mod fill;
 mod order;
 mod slots;
 mod table;
@@ -18,13 +19,12 @@ mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::rc::Rc;
 
 use chunk::ChunkId;
 use wal::disk::{Disk, DiskFile};
 use wal::{BLOCK_BYTES, VolumeId};
 
-use super::limits::FILLS_UNDER_WAY;
+use super::limits::{AGE_SLICE_SLOTS, CACHE_AGES};
 use super::mesh::CoreId;
 use super::signal::Signal;
 use files::Slab;
@@ -65,6 +65,15 @@ pub struct CacheCounts {
     pub rejected: u64,
     /// Slots that were written, whole or in part.
     pub filled: u64,
+}
+
+impl CacheCounts {
+    /// Adds those of another core.
+    pub fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.rejected += other.rejected;
+        self.filled += other.filled;
+    }
 }
 
 /// The cache of one core.
@@ -197,65 +206,22 @@ impl<D: Disk> ChunkCache<D> {
         self.count(|counts| counts.rejected += 1);
     }
 
-    /// Keeps payload of a chunk, from block `first` on; what is here already stays. Gives up where
-    /// the disk is not fast enough, is full or fails: then there is one copy less.
-    pub async fn fill(&self, disk: &D, (volume, chunk): ChunkKey, first: u32, bytes: &[u8]) {
-        if self.is_on() && self.fills.get() < FILLS_UNDER_WAY {
-            self.fills.set(self.fills.get() + 1);
-            self.keep(disk, (volume, chunk), first, bytes).await;
-            self.fills.set(self.fills.get() - 1);
-        }
+    /// Keeps others from the room of these volumes, and them from ageing.
+    pub fn pin(&self, volumes: &[VolumeId]) {
+        self.slots.borrow_mut().pin_volumes(volumes);
     }
 
-    /// As [`Self::fill`], however many are under way.
-    pub async fn keep(&self, disk: &D, (volume, chunk): ChunkKey, first: u32, bytes: &[u8]) {
-        if !self.is_on() || !self.is_open.get() {
-            return;
+    /// Counts a part of the slots, from `first` on; those that were not used while they were counted
+    /// [`CACHE_AGES`] times are emptied. Returns where the next part begins, if there is one.
+    pub async fn age(&self, first: u32) -> Option<u32> {
+        let end = first + AGE_SLICE_SLOTS;
+        let mut gone = self.slots.borrow_mut().age(first..end, CACHE_AGES);
+        gone.dedup_by_key(|slot| self.table_block(*slot));
+        for slot in gone {
+            // One that a table goes on to tell of is back after a restart.
+            let _ = self.write_table(slot).await;
         }
-        let end = first + (bytes.len() / BLOCK_BYTES) as u32;
-        let mut at = first;
-        while at < end {
-            let (key, within) = SlotKey::of(volume, chunk, at);
-            let count = (SLOT_BLOCKS - within).min(end - at);
-            let from = (at - first) as usize * BLOCK_BYTES;
-            let part = &bytes[from..from + count as usize * BLOCK_BYTES];
-            if self.fill_slot(disk, key, within, part).await.is_none() {
-                break;
-            }
-            at += count;
-        }
-    }
-
-    /// Writes part of one slot. The table is written after it, but the disk may do as it likes:
-    /// a table that speaks of payload which is not there is found out by checksums.
-    async fn fill_slot(&self, disk: &D, key: SlotKey, within: u32, bytes: &[u8]) -> Option<()> {
-        let blocks = mask(within..within + (bytes.len() / BLOCK_BYTES) as u32);
-        let (slot, pin) = loop {
-            let can_grow = self.can_grow();
-            let taken = self.slots.borrow_mut().take(key, !can_grow);
-            match taken {
-                Some(slot) => break (slot, Pin { slots: &self.slots, slot }),
-                None if can_grow => self.grow(disk).await,
-                // All slots are in use at this very moment.
-                None => return None,
-            }
-        };
-        if self.slots.borrow().present(slot) & blocks == blocks {
-            return Some(());
-        }
-        let (file, at) = self.place(slot);
-        let mut buf = file.alloc(bytes.len());
-        buf.copy_from_slice(bytes);
-        let at = at + u64::from(within) * BLOCK_BYTES as u64;
-        let written = file.write_at(at, Rc::new(buf)).await;
-        if written.is_err() {
-            self.slots.borrow_mut().forget(key);
-            return None;
-        }
-        self.slots.borrow_mut().add(slot, key, blocks);
-        drop(pin);
-        self.count(|counts| counts.filled += 1);
-        self.write_table(slot).await
+        (end < self.slots.borrow().count()).then_some(end)
     }
 
     fn can_grow(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use wal::runtime::Runtime;
@@ -13,7 +14,7 @@ use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::fetch_flight::Fetches;
 use super::fetch_health::StoreHealth;
-use super::limits::Tuning;
+use super::limits::{CACHE_AGES, Tuning};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask};
 use super::peers::{Outcome, Peers};
@@ -170,6 +171,9 @@ impl<E: Env> Core<E> {
             let core = self.clone();
             self.runtime
                 .spawn(async move { core.chunk_cache.open(&core.disk, core.cores()).await });
+            if let Some(ttl) = self.tuning.cache_ttl {
+                self.runtime.spawn(self.clone().age_cache(ttl));
+            }
         }
         loop {
             let (from, token, ask) = self.peers.next_ask().await;
@@ -184,6 +188,19 @@ impl<E: Env> Core<E> {
                 let outcome = core.clone().answer(ask).await;
                 core.peers.answer(from, token, outcome).await;
             });
+        }
+    }
+
+    /// Empties what was not used in the cache on the disk for that long, for as long as the process
+    /// lives.
+    async fn age_cache(self: Rc<Self>, ttl: Duration) {
+        loop {
+            self.runtime.sleep(ttl / u32::from(CACHE_AGES)).await;
+            let mut next = Some(0);
+            while let Some(first) = next {
+                next = self.chunk_cache.age(first).await;
+                self.runtime.pause().await;
+            }
         }
     }
 

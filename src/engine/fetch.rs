@@ -21,7 +21,7 @@ use super::chunk_cache::ChunkKey;
 use super::error::VolumeError;
 use super::fetch_flight::{RangeFlight, timed_out};
 use super::fetch_plan::{ChunkJob, Job, Spot, Wanted, plan};
-use super::limits::{COPY_QUANTUM_BYTES, FETCH_WINDOW_BYTES, FETCHES_PER_REQUEST};
+use super::limits::{COPY_QUANTUM_BYTES, FETCHES_PER_REQUEST};
 use super::log_state::Entry;
 use super::place::LogPlace;
 use super::read::Home;
@@ -111,7 +111,7 @@ impl<E: Env> Shard<E> {
         loop {
             // One at a time is every request's right; more is what the core has to spare.
             while running.len() < FETCHES_PER_REQUEST
-                && (running.is_empty() || self.core.fetching.get() < FETCH_WINDOW_BYTES)
+                && (running.is_empty() || self.core.fetching.get() < self.core.tuning.fetch_bytes)
                 && let Some(job) = waiting.pop_front()
             {
                 let job = self.start(job, &arrived);

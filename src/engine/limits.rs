@@ -102,9 +102,9 @@ pub const FETCHES_PER_REQUEST: usize = 16;
 /// of a far store now and then, not once for each.
 pub const OPENING_READS: usize = 32;
 
-/// Bytes that one core fetches at a time, beside the memory of the reads themselves; the last piece
-/// may go beyond, and each request may always fetch one.
-pub const FETCH_WINDOW_BYTES: usize = 1 << 20;
+/// Bytes that one core fetches at a time at least, beside the memory of the reads themselves; the
+/// last piece may go beyond, and each request may always fetch one.
+pub const FETCH_WINDOW_LEAST: usize = 1 << 20;
 
 /// Payload blocks between two wanted ones of a chunk that are read along rather than asking twice:
 /// 64 KiB take less time than one more request, on a local disk as from a remote store.
@@ -120,15 +120,26 @@ pub const STREAM_AGE: u64 = 256;
 /// Blocks that are read ahead at first, once a read goes on where another one ended: 128 KiB.
 pub const READ_AHEAD_FIRST: u64 = 32;
 
-/// Most blocks that are read ahead of one stream: 8 MiB.
-pub const READ_AHEAD_MOST: u64 = 2048;
+/// Most blocks that are read ahead of one stream: 32 MiB, which from a store that takes 30 ms for
+/// each answer are 1 GiB/s.
+pub const READ_AHEAD_MOST: u64 = 8192;
 
 /// Reads of the store that one core's cache on disk writes down at a time; what else comes
 /// meanwhile is not kept. Each holds 1 MiB at most, an upload what it holds anyway.
 pub const FILLS_UNDER_WAY: usize = 8;
 
-/// Slots in use that the search for one to reuse passes: more than reads and writes under way.
+/// Slots of that cache that one write fills at most, if they lie side by side: 512 KiB.
+pub const FILL_SLOTS: usize = 4;
+
+/// Slots that may not be reused that the search for one passes: more than reads and writes are
+/// under way. Those of pinned volumes it does not meet again soon.
 pub const PINNED_SLOTS_PASSED: usize = 1024;
+
+/// Looks at the cache on the disk in the time that what is not used may stay there.
+pub const CACHE_AGES: u8 = 8;
+
+/// Slots of it that one of these looks counts between two pauses (about 5 ns each).
+pub const AGE_SLICE_SLOTS: u32 = 4096;
 
 /// A call that takes longer counts as slow.
 pub const SLOW_CALL: Duration = Duration::from_secs(2);
@@ -182,8 +193,12 @@ pub struct Tuning {
     pub uploads: usize,
     /// Blocks that one core reads ahead at a time, over all streams; 0 switches that off.
     pub read_ahead_blocks: u64,
+    /// Bytes that one core fetches at a time, over all requests; see [`FETCH_WINDOW_LEAST`].
+    pub fetch_bytes: usize,
     /// The cache of one core on the local disk.
     pub disk_cache: CacheSize,
+    /// How long what is not used stays there; `None`: until its room is wanted.
+    pub cache_ttl: Option<Duration>,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
@@ -219,7 +234,9 @@ impl Default for Tuning {
             chunk_blocks: MAX_PAYLOAD_BLOCKS,
             uploads: 8,
             read_ahead_blocks: 0,
+            fetch_bytes: FETCH_WINDOW_LEAST,
             disk_cache: CacheSize::default(),
+            cache_ttl: None,
             ring_messages: RING_MESSAGES,
         }
     }

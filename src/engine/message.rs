@@ -8,6 +8,7 @@ use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef, Snapshot, SnapshotHeader};
 use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
+use super::chunk_cache::CacheCounts;
 use super::error::VolumeError;
 use super::fetch_health::StoreState;
 use super::packer::Rest;
@@ -202,6 +203,8 @@ pub struct Counts {
     pub published_age: Option<Duration>,
     /// In the cache on the local disk, of all volumes.
     pub disk_cached: u64,
+    /// What that cache did so far.
+    pub disk_cache: CacheCounts,
     /// How the store is doing, as seen by the core that fares worst.
     pub store: StoreState,
 }
@@ -218,6 +221,7 @@ impl Counts {
         self.unpublished_age = self.unpublished_age.max(other.unpublished_age);
         self.published_age = self.published_age.max(other.published_age);
         self.disk_cached += other.disk_cached;
+        self.disk_cache.add(other.disk_cache);
         self.store = self.store.max(other.store);
     }
 }

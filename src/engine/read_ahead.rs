@@ -52,23 +52,33 @@ impl Streams {
             return None;
         }
         let first = READ_AHEAD_FIRST.max(2 * run.count);
+        let cap = READ_AHEAD_MOST.max(first).min(most);
         stream.next = end;
         stream.ahead = stream.ahead.max(end);
-        if stream.ahead - end > stream.depth / 2 {
+        let left = stream.ahead - end;
+        // A stream that has its full depth gets fetch after fetch: waiting for half of it to be
+        // used up would leave the store idle half of the time.
+        let is_due =
+            left <= stream.depth / 2 || stream.depth == cap && stream.depth - left >= FETCH_BLOCKS;
+        if !is_due {
             return None;
         }
-        stream.depth = (stream.depth * 2).clamp(first, READ_AHEAD_MOST.max(first)).min(most);
+        if left <= stream.depth / 2 {
+            stream.depth = (stream.depth * 2).max(first).min(cap);
+        }
         let from = stream.ahead;
-        stream.ahead = (end + stream.depth).max(from);
+        let to = end + stream.depth;
+        // Whole fetches, where that leaves most of the depth.
+        let rest = if stream.depth < 2 * FETCH_BLOCKS { 0 } else { to % FETCH_BLOCKS };
+        stream.ahead = (to - rest).max(from);
         let count = stream.ahead - from;
         (count > 0).then_some(ShardRun { start: ShardBlock(from), count })
     }
 
-    /// Less of what was to be read ahead than was said.
+    /// Less of what was to be read ahead than was said: the rest when there is room.
     fn cut(&mut self, at: u64, end: u64) {
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ahead == end) {
             stream.ahead = at.max(stream.next);
-            stream.depth /= 2;
         }
     }
 
@@ -95,8 +105,9 @@ impl<E: Env> Shard<E> {
         if most == 0 {
             return;
         }
-        // What is read ahead shall not drive out what was read ahead before it was wanted.
-        let most = most.min(u64::from(core.tuning.cache_blocks) / 4);
+        // One stream leaves room for others, and what is read ahead shall not drive out what was
+        // read ahead before it was wanted.
+        let most = (most / 2).max(1).min(u64::from(core.tuning.cache_blocks) / 4);
         let Some(ahead) = self.streams.borrow_mut().note(run, most) else { return };
         let mut at = ahead.start.0;
         while at < ahead.end().0 {
@@ -155,7 +166,7 @@ impl<E: Env> Shard<E> {
 mod tests {
     use super::*;
 
-    const MOST: u64 = 4096;
+    const MOST: u64 = 2 * READ_AHEAD_MOST;
 
     fn run(start: u64, count: u64) -> ShardRun {
         ShardRun { start: ShardBlock(start), count }
@@ -182,6 +193,23 @@ mod tests {
             assert!(start == 0 || ahead >= start + 8 + READ_AHEAD_FIRST / 2, "at {start}");
         }
         assert_eq!(longest, READ_AHEAD_MOST);
+    }
+
+    #[test]
+    fn a_stream_at_its_full_depth_gets_fetch_after_fetch_each_of_them_whole() {
+        let mut streams = Streams::default();
+        let mut full = Vec::new();
+        for start in (0..8 * READ_AHEAD_MOST).step_by(32) {
+            if let Some(more) = streams.note(run(start, 32), MOST)
+                && start > 4 * READ_AHEAD_MOST
+            {
+                let left = more.start.0 - (start + 32);
+                full.push((left, more.start.0 % FETCH_BLOCKS, more.count));
+            }
+        }
+        assert!(full.len() as u64 > 3 * READ_AHEAD_MOST / FETCH_BLOCKS, "{}", full.len());
+        let whole = (READ_AHEAD_MOST - FETCH_BLOCKS, 0, FETCH_BLOCKS);
+        assert!(full.iter().all(|more| *more == whole), "{full:?}");
     }
 
     #[test]

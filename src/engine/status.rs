@@ -93,6 +93,7 @@ impl<E: Env> Shard<E> {
             unpublished_age: None,
             published_age: None,
             disk_cached: self.core.chunk_cache.bytes(),
+            disk_cache: self.core.chunk_cache.counts(),
             store: self.core.health.borrow().state(),
         }
     }

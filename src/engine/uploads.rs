@@ -113,7 +113,8 @@ impl<E: Env> Uploads<E> {
         self.start_with(permit, name, object.into(), None)
     }
 
-    /// Starts the put of a chunk; what the store has is then kept in the caches on the disk, too.
+    /// Starts the put of a chunk, and meanwhile copies it to the caches on the disk. If the put fails
+    /// for good, nobody will ever ask for that name.
     ///
     /// # Errors
     /// One that was started before failed for good.
@@ -138,13 +139,15 @@ impl<E: Env> Uploads<E> {
         let progress = self.progress.clone();
         progress.under_way.set(progress.under_way.get() + 1);
         let (core, shared) = (self.core.clone(), self.shared.clone());
-        let permit = Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly));
+        let permit = Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly)).map(Rc::new);
         let bytes = object.len() as u64;
         let (objects, before) = core.uploads.under_way();
         core.uploads.under_way.set((objects + 1, before + bytes));
+        if let Some(index) = chunk {
+            self.start_copy(index, object.clone(), permit.clone());
+        }
         self.core.runtime.spawn(async move {
             let outcome = put(&core, &shared, &name, object.clone()).await;
-            let is_there = outcome.is_ok();
             if let Err(cause) = outcome {
                 progress.failed.replace(Some(cause));
             }
@@ -152,13 +155,20 @@ impl<E: Env> Uploads<E> {
             progress.changed.notify();
             let (objects, before) = core.uploads.under_way();
             core.uploads.under_way.set((objects - 1, before - bytes));
-            if let Some(index) = chunk.filter(|_| is_there) {
-                core.keep_chunk(&shared, &index, &object).await;
-            }
+            // Whoever of the two is last has the memory for itself, and gives it back.
             core.uploads.keep(object);
             drop(permit);
         });
         Ok(())
+    }
+
+    fn start_copy(&self, index: ChunkIndex, object: Bytes, permit: Option<Rc<UploadPermit>>) {
+        let (core, shared) = (self.core.clone(), self.shared.clone());
+        self.core.runtime.spawn(async move {
+            core.keep_chunk(&shared, &index, &object).await;
+            core.uploads.keep(object);
+            drop(permit);
+        });
     }
 
     /// Starts the put of a map object, unless it is empty.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use chunk::{VolumeName, Workers, catalog};
@@ -50,6 +51,7 @@ impl Lead {
         for new in &self.create {
             volumes::make_if_missing(&local.core.store, new, self.settings.new_volumes).await?;
         }
+        pin(local, &self.cores, &self.settings.disk_cache.pin).await;
         let listen: Vec<Listen> =
             self.listeners.iter().map(|listener| ready::as_setting(listener.address())).collect();
         let stopped = Rc::new(Stopped::default());
@@ -73,6 +75,23 @@ impl Lead {
         stopped.set();
         super::end::end(local, &self.cores).await;
         Ok(())
+    }
+}
+
+/// Tells all cores whose chunks stay in the caches on the disk.
+async fn pin(local: &Local, cores: &[Sender<Order>], names: &[VolumeName]) {
+    let mut pinned = Vec::new();
+    for name in names {
+        match catalog::find(&local.core.store, name).await {
+            Ok(Some(id)) => pinned.push(id),
+            Ok(None) => log::warn!("there is no volume {name}: pinned it is from a later start on"),
+            Err(error) => log::warn!("volume {name} is not pinned in the cache: {error}"),
+        }
+    }
+    let pinned: Arc<[_]> = pinned.into();
+    for core in cores.iter().filter(|_| !pinned.is_empty()) {
+        // Fails only for a core that has ended.
+        let _ = core.send(Order::Pin(pinned.clone())).await;
     }
 }
 

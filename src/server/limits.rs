@@ -54,8 +54,9 @@ pub const CORE_BUFFERS: u64 = 16 << 20;
 /// Objects that a core builds and uploads at a time, however little memory there is: one is built
 /// while one is uploaded ...
 pub const MIN_UPLOADS: usize = 2;
-/// ... and however much: as many parallel requests use up what one client gets of a store.
-pub const MAX_UPLOADS: usize = 16;
+/// ... and however much: 16 parallel requests use up what one client gets of a store, while others
+/// are being built or copied to the cache on the disk.
+pub const MAX_UPLOADS: usize = 24;
 
 /// Buffers for large payloads that a core keeps for the next request.
 pub const KEPT_PAYLOAD: usize = 2 << 20;

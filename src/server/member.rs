@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_channel::Receiver;
 use chunk::VolumeName;
+use wal::VolumeId;
 use wal::runtime::Runtime;
 
 use super::attach::Attach;
@@ -26,6 +27,8 @@ use crate::runtime::{CoreContext, IncomingFd, MeshEnd};
 pub(super) enum Order {
     /// Serve this client.
     Serve(IncomingFd, Admitted),
+    /// Keep what is cached of these volumes on the disk.
+    Pin(Arc<[VolumeId]>),
     /// Take no further requests.
     StopReading,
     /// End.
@@ -104,6 +107,7 @@ async fn obey(local: Rc<Local>, inbox: Receiver<Order>) {
                 let stream = socket.into_stream();
                 local.core.runtime.spawn(connection::serve(local.clone(), stream, admitted));
             }
+            Order::Pin(volumes) => local.core.chunk_cache.pin(&volumes),
             Order::StopReading => local.stop_reading(),
             Order::End => return,
         }

@@ -1,10 +1,11 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine, a sixteenth to chunks on their way to the store, and a thirty-second
-//! part to what is read ahead; the rest is for append buffers, maps, and the buffers of
-//! connections. Where an eighth is too little for one request of the largest size on each core,
-//! the cache gives the rest, down to a thirty-second part of the whole.
+//! between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
+//! is short), and a sixteenth to what is on its way from there, most of it read ahead; the rest is
+//! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one
+//! request of the largest size on each core, the cache gives the rest, down to a thirty-second part
+//! of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
@@ -12,10 +13,10 @@ use wal::BLOCK_BYTES;
 use super::limits::{
     CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, READ_AHEAD_MEMORY, SLAB_SLOTS,
 };
-use crate::config::Settings;
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
+use crate::config::{CachePolicy, Settings};
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
-use crate::engine::limits::Tuning;
+use crate::engine::limits::{FETCH_WINDOW_LEAST, Tuning};
 
 /// The bounds of the engine that follow from the settings.
 #[must_use]
@@ -28,8 +29,10 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
     // Where memory is short, what was asked for comes first.
-    let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 32 };
-    let uploads = memory / 16 / cores / MAX_CHUNK_BYTES as u64;
+    let read_ahead = if memory < READ_AHEAD_MEMORY { 0 } else { memory / 16 };
+    let fetch = usize::try_from(read_ahead / cores).unwrap_or(usize::MAX);
+    let uploads = memory / if memory < READ_AHEAD_MEMORY { 16 } else { 10 };
+    let uploads = uploads / cores / MAX_CHUNK_BYTES as u64;
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
         cache_blocks: clamp(cache),
@@ -38,7 +41,12 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
         read_ahead_blocks: read_ahead / cores / BLOCK_BYTES as u64,
+        fetch_bytes: fetch.max(FETCH_WINDOW_LEAST),
         disk_cache: disk_cache(settings.disk_cache.size.0 / cores),
+        cache_ttl: match settings.disk_cache.policy {
+            CachePolicy::Lru => None,
+            CachePolicy::Ttl(ttl) => Some(ttl),
+        },
         uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
     }

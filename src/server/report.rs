@@ -51,6 +51,7 @@ impl Report<'_> {
         let mut status = match core.opened(id) {
             Some(volume) => {
                 let counts = core.count(volume.number()).await;
+                let counts = counts.map_err(|error| failure(&error))?;
                 let alive = volume.shared().alive();
                 let state = match &alive {
                     Ok(()) => VolumeState::Serving,
@@ -61,8 +62,9 @@ impl Report<'_> {
                     size_bytes: volume.size_bytes(),
                     incarnation: volume.shared().incarnation.0,
                     failure: alive.err().map(|error| error.to_string()),
-                    ..self.told(name, id, state, &counts.map_err(|error| failure(&error))?)
+                    ..self.told(name, id, state, &counts)
                 };
+                status.store_state = Some(counts.store);
                 if whole && let Some(Ok(manifest)) = manifest.await {
                     self.own(&mut status, &manifest).await?;
                 }
@@ -150,6 +152,9 @@ impl Report<'_> {
             logged_bytes: Some(counts.logged),
             syncing_bytes: counts.syncing,
             cached_bytes: counts.cached,
+            disk_cached_bytes: counts.disk_cached,
+            disk_cache_hits: counts.disk_cache.hits,
+            disk_cache_rotten: counts.disk_cache.rejected,
             wal_bytes: counts.log_files,
             unpublished_age_ms: counts.unpublished_age.map(millis),
             published_age_ms: counts.published_age.map(millis),
@@ -159,6 +164,7 @@ impl Report<'_> {
                 puts: traffic.puts,
                 put_bytes: traffic.put_bytes,
                 puts_per_mib: (written >= 1.0).then(|| traffic.puts as f64 / written),
+                requests_per_mib: (written >= 1.0).then(|| traffic.requests as f64 / written),
             }),
             store: self.store(),
             ..VolumeStatus::default()

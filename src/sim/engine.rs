@@ -17,7 +17,7 @@ use super::scenario;
 use super::subject::{OpError, Subject, ZeroKind};
 use crate::engine::core::Core;
 use crate::engine::error::VolumeError;
-use crate::engine::limits::{BATCH_BYTES, BATCHES_WAITING, Tuning};
+use crate::engine::limits::{BATCH_BYTES, BATCHES_WAITING, FETCH_WINDOW_LEAST, Tuning};
 use crate::engine::status::Held;
 use crate::engine::volume::Volume;
 
@@ -74,7 +74,9 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         fold_chunks: wanted.fold_after as usize,
         chunk_blocks: wanted.chunk_blocks as u32,
         read_ahead_blocks: wanted.read_ahead_blocks,
+        fetch_bytes: FETCH_WINDOW_LEAST,
         disk_cache: wanted.disk_cache,
+        cache_ttl: None,
         ring_messages: wanted.ring_messages,
     }
 }

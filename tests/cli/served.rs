@@ -4,7 +4,8 @@ use krait::config::Flags;
 use krait::config::key::Key;
 use krait::control::lock::make_data_dir;
 use krait::control::{self, Answer, ControlRequest, ControlServer, DataDirLock, Op, Refusal};
-use krait::control::{ServerInfo, SnapshotInfo, VolumeState, VolumeStatus};
+use krait::control::{ServerInfo, SnapshotInfo, TrafficStatus, VolumeState, VolumeStatus};
+use krait::engine::fetch_health::StoreState;
 use krait::error::ErrorKind;
 
 use super::*;
@@ -88,8 +89,20 @@ fn status(volume: String) -> VolumeStatus {
         logged_bytes: Some(8192),
         syncing_bytes: 0,
         remote_bytes: None,
-        cached_bytes: 0,
+        cached_bytes: 4096,
+        disk_cached_bytes: 1 << 20,
+        disk_cache_hits: 7,
+        disk_cache_rotten: 1,
         wal_bytes: 1 << 24,
+        written_bytes: 8 << 20,
+        store_state: Some(StoreState::Slow),
+        traffic: Some(TrafficStatus {
+            requests: 12,
+            puts: 4,
+            put_bytes: 8 << 20,
+            puts_per_mib: Some(0.5),
+            requests_per_mib: Some(1.5),
+        }),
         failure: None,
         ..VolumeStatus::default()
     }
@@ -109,6 +122,10 @@ fn the_status_of_a_served_volume_is_the_servers_word() {
     let text = shell.ok("volume status vm1");
     says(&text, "clients      2");
     says(&text, "remote       unknown");
+    says(&text, "cached       4 KiB in memory, 1 MiB on the local disk");
+    says(&text, "disk cache   answered 7 reads, 1 were rotten");
+    says(&text, "12, of these 4 puts; 1.50 requests, 0.50 puts per MiB of the 8 MiB written");
+    says(&text, "store        slow");
 }
 
 #[test]

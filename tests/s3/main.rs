@@ -13,6 +13,7 @@ mod crew;
 mod server;
 
 mod attach;
+mod cached;
 mod cost;
 mod faulty;
 mod host;

@@ -20,7 +20,7 @@ mod service;
 
 pub use faults::{Fault, Faults, Rule};
 pub use server::{Options, TestServer};
-pub use service::Change;
+pub use service::{Change, Read};
 
 /// The key that the server knows.
 pub const ACCESS_KEY: &str = "krait-test";

@@ -25,7 +25,7 @@ use crate::backend::Backend;
 use crate::connection::Connection;
 use crate::faults::Faults;
 use crate::objects::{Object, Objects};
-use crate::service::{Change, Service, Traffic};
+use crate::service::{Change, Read, Service, Traffic};
 use crate::{ACCESS_KEY, SECRET_KEY};
 
 /// How a server is set up.
@@ -214,6 +214,15 @@ impl TestServer {
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         self.traffic.changes.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// Requests that read something and were answered with success, in order.
+    ///
+    /// # Panics
+    /// If a connection panicked.
+    #[must_use]
+    pub fn reads(&self) -> Vec<Read> {
+        self.traffic.reads.lock().expect("no holder of this lock panics").clone()
     }
 
     /// Most requests that were answered at the same time.

@@ -42,10 +42,20 @@ pub struct Change {
     pub bytes: u64,
 }
 
+/// A request that read something, and was answered with success.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// Its path, with the bucket and the query.
+    pub path: String,
+    /// Bytes of the answer.
+    pub bytes: u64,
+}
+
 /// Counts of what came in.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) changes: Mutex<Vec<Change>>,
+    pub(crate) reads: Mutex<Vec<Read>>,
     pub(crate) connections: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) running: AtomicU64,
@@ -133,6 +143,13 @@ impl Service {
         let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
         let bytes = request.body().size_hint().exact().unwrap_or_default();
         let answer = self.call(request.map(Body::from)).await?;
+        if method == Method::GET && answer.status().is_success() {
+            let mut reads = self.traffic.reads.lock().expect("no holder of this lock panics");
+            let bytes = answer.headers().get(CONTENT_LENGTH);
+            let bytes = bytes.and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+            reads.push(Read { path, bytes: bytes.unwrap_or_default() });
+            return Ok(answer);
+        }
         let changes = [Method::PUT, Method::POST, Method::DELETE].contains(&method);
         if changes && answer.status().is_success() {
             let mut changes = self.traffic.changes.lock().expect("no holder of this lock panics");

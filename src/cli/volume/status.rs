@@ -94,7 +94,13 @@ fn text(status: &VolumeStatus) -> String {
     lines.add("logged", format!("{logged}  (in the write-ahead log)"));
     lines.add("syncing", format!("{}  (being uploaded)", size(status.syncing_bytes)));
     lines.add("remote", format!("{}  (in the object store)", maybe(status.remote_bytes)));
-    lines.add("cached", format!("{}  (in the memory cache)", size(status.cached_bytes)));
+    let (memory, disk) = (size(status.cached_bytes), size(status.disk_cached_bytes));
+    lines.add("cached", format!("{memory} in memory, {disk} on the local disk  (of all volumes)"));
+    if status.disk_cached_bytes > 0 {
+        let (hits, rotten) = (status.disk_cache_hits, status.disk_cache_rotten);
+        let text = format!("answered {hits} reads, {rotten} were rotten and fetched again");
+        lines.add("disk cache", text);
+    }
     lines.add("log files", size(status.wal_bytes));
     if matches!(status.state, VolumeState::Serving) {
         lines.add("newest cut", newest_cut(status));
@@ -157,14 +163,21 @@ fn newest_cut(status: &VolumeStatus) -> String {
 
 fn add_traffic(lines: &mut Lines, status: &VolumeStatus) {
     if let Some(traffic) = &status.traffic {
-        let rate = traffic.puts_per_mib.map_or_else(String::new, |rate| {
-            let written = ByteSize(status.written_bytes);
-            format!(", {rate:.2} puts per MiB of the {written} written")
-        });
+        let rate = match (traffic.requests_per_mib, traffic.puts_per_mib) {
+            (Some(requests), Some(puts)) => {
+                let written = ByteSize(status.written_bytes);
+                format!("; {requests:.2} requests, {puts:.2} puts per MiB of the {written} written")
+            }
+            _ => String::new(),
+        };
         let (requests, puts) = (traffic.requests, traffic.puts);
         lines.add("requests", format!("{requests}, of these {puts} puts{rate}"));
     }
-    let Some(store) = &status.store else { return };
+    let state = status.store_state.map(|state| state.name());
+    let Some(store) = &status.store else {
+        state.iter().for_each(|state| lines.add("store", state));
+        return;
+    };
     let seconds = |millis: u64| Duration::from_millis(millis).as_secs();
     let health = match (store.failing_ms, &store.last_error) {
         (Some(since), Some(error)) => format!("failing for {} s: {error}", seconds(since)),
@@ -174,7 +187,7 @@ fn add_traffic(lines: &mut Lines, status: &VolumeStatus) {
         }
         (_, None) => "answers".to_owned(),
     };
-    lines.add("store", health);
+    lines.add("store", state.into_iter().chain([&*health]).collect::<Vec<_>>().join(", "));
     lines.add(
         "",
         format!(

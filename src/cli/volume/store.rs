@@ -4,7 +4,7 @@ use chunk::Workers;
 
 use super::error::VolumeError;
 use crate::config::{Settings, StoreUrl};
-use crate::control::{ControlClient, ServerInfo};
+use crate::control::{ControlClient, ControlError, ServerInfo};
 use crate::error::Error;
 use crate::server::{Access, AnyStore};
 
@@ -51,9 +51,11 @@ fn open_for(settings: &Settings, access: Access) -> Result<AnyStore, Error> {
 /// Checks that the server of the data directory, if one runs, uses the store of the settings:
 /// otherwise the command would look at other volumes than it serves.
 pub(in crate::cli) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
-    match ControlClient::connect_if_running(settings)? {
-        Some(mut client) => agree(settings, &client.server()?),
-        None => Ok(()),
+    match ControlClient::connect(settings) {
+        Ok(mut client) => agree(settings, &client.server()?),
+        // Whoever looks at the store waits for nobody who has the directory to itself.
+        Err(ControlError::NotRunning { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

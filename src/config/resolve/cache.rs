@@ -40,6 +40,8 @@ impl Resolver<'_> {
         let default = || (CachePolicy::Lru, Source::Default("what was not used for longest goes"));
         let (policy, source) = self.parsed(Key::CachePolicy, default)?;
         self.explained.push(Explained::new(Key::CachePolicy, policy.to_string(), &source));
-        Ok(DiskCache { size, policy })
+        let why = "the cache is for whoever uses it";
+        let pin = self.volumes(Key::CachePin, limits::MAX_PINNED, why)?;
+        Ok(DiskCache { size, policy, pin })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use super::*;
+use crate::config::CachePolicy;
 use crate::config::source::{Flags, stray_variables};
 
 const MACHINE: Machine =
@@ -189,6 +190,21 @@ fn impossible_settings_of_an_s3_store_are_refused() {
     assert!(refused(Key::S3Read, "11").contains("from 1 to 10"));
     assert!(refused(Key::S3PathStyle, "maybe").contains("neither true nor false"));
     assert!(refused(Key::AcceptSelfSigned, "1").contains("neither true nor false"));
+}
+
+#[test]
+fn what_stays_in_the_cache_on_the_disk_has_a_policy_and_names() {
+    let cache = |file: &str| with(&[], &[], file).unwrap().settings.disk_cache;
+    assert_eq!(cache("").policy, CachePolicy::Lru);
+    let file = "[cache]\npolicy = \"ttl=30m\"\npin = [\"vm1\", \"vm2\"]\n";
+    assert_eq!(cache(file).policy, CachePolicy::Ttl(Duration::from_secs(1800)));
+    let names: Vec<_> = cache(file).pin.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["vm1", "vm2"]);
+    assert!(refusal(&[(Key::CachePolicy, "ttl=1d")], &[], "").contains("such as ttl=30m"));
+    let error = refusal(&[], &[("KRAIT_CACHE_PIN", "a,")], "");
+    assert!(error.starts_with("cache.pin (environment KRAIT_CACHE_PIN): "), "{error}");
+    let many = vec!["vm"; limits::MAX_PINNED + 1].join(",");
+    assert!(refusal(&[], &[("KRAIT_CACHE_PIN", &many)], "").contains("0 to 64"));
 }
 
 #[test]

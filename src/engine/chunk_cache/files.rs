@@ -91,6 +91,7 @@ impl<D: Disk> ChunkCache<D> {
             };
             slots.push(table.as_ref().ok().and_then(entry));
         }
+        slots.use_in_order(count);
         self.slabs.borrow_mut().push(Slab::new(number, file, count));
     }
 
@@ -108,6 +109,7 @@ impl<D: Disk> ChunkCache<D> {
         self.slabs.borrow_mut().push(Slab::new(number, file, count));
         let mut slots = self.slots.borrow_mut();
         (0..count).for_each(|_| slots.push(None));
+        slots.use_in_order(count);
         Some(())
     }
 

@@ -1,5 +1,7 @@
 //! What is in which slot, in memory.
 
+use std::ops::Range;
+
 use ahash::AHashMap;
 use chunk::ChunkId;
 use wal::VolumeId;
@@ -35,6 +37,8 @@ struct Slot {
     present: u32,
     /// Reads and writes under way.
     pins: u16,
+    /// Times that it was counted since its last use.
+    age: u8,
 }
 
 /// All slots of a cache.
@@ -44,6 +48,8 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     order: Order,
     blocks: u64,
+    /// Volumes whose slots are not for others.
+    pinned: Vec<VolumeId>,
 }
 
 impl Slots {
@@ -54,11 +60,22 @@ impl Slots {
         let (key, present) = held.unzip();
         let present = present.unwrap_or_default();
         self.blocks += u64::from(present.count_ones());
-        self.slots.push(Slot { key, present, pins: 0 });
+        self.slots.push(Slot { key, present, pins: 0, age: 0 });
         self.order.add_last(slot);
         if let Some(key) = key {
             self.index.insert(key, slot);
             self.order.put_first(slot);
+        }
+    }
+
+    /// Has the empty ones of the newest `count` slots used in their order: what is written one after
+    /// the other then lies side by side.
+    pub(super) fn use_in_order(&mut self, count: u32) {
+        let end = self.slots.len() as u32;
+        for slot in (end - count..end).rev() {
+            if self.slots[slot as usize].key.is_none() {
+                self.order.put_last(slot);
+            }
         }
     }
 
@@ -85,6 +102,7 @@ impl Slots {
 
     /// A slot was used.
     pub(super) fn touch(&mut self, slot: u32) {
+        self.slots[slot as usize].age = 0;
         self.order.put_first(slot);
     }
 
@@ -104,8 +122,7 @@ impl Slots {
         let slot = match self.find(key) {
             Some(slot) => slot,
             None => {
-                let is_free = |slot: &u32| self.slots[*slot as usize].pins == 0;
-                let slot = self.order.oldest_first().take(PINNED_SLOTS_PASSED).find(is_free)?;
+                let slot = self.oldest(key.volume)?;
                 if self.slots[slot as usize].key.is_some() && !may_empty {
                     return None;
                 }
@@ -115,9 +132,54 @@ impl Slots {
                 slot
             }
         };
-        self.order.put_first(slot);
+        self.touch(slot);
         self.pin(slot);
         Some(slot)
+    }
+
+    /// The slot that was used longest ago, of those that are not in use and that a volume may have.
+    fn oldest(&mut self, volume: VolumeId) -> Option<u32> {
+        let takes_any = self.pinned.contains(&volume);
+        let (mut passed, mut found) = (Vec::new(), None);
+        for slot in self.order.oldest_first().take(PINNED_SLOTS_PASSED) {
+            let Slot { key, pins, .. } = self.slots[slot as usize];
+            if !takes_any && key.is_some_and(|key| self.pinned.contains(&key.volume)) {
+                passed.push(slot);
+            } else if pins == 0 {
+                found = Some(slot);
+                break;
+            }
+        }
+        passed.into_iter().for_each(|slot| self.order.put_first(slot));
+        found
+    }
+
+    /// From now on the slots of these volumes are not for others, and do not age.
+    pub(super) fn pin_volumes(&mut self, volumes: &[VolumeId]) {
+        self.pinned = volumes.to_vec();
+    }
+
+    /// Counts slots, and empties those that were counted more than `most` times since their last
+    /// use; returns these. Those that are being read stay.
+    pub(super) fn age(&mut self, slots: Range<u32>, most: u8) -> Vec<u32> {
+        let mut gone = Vec::new();
+        for slot in slots.start..slots.end.min(self.slots.len() as u32) {
+            let state = &mut self.slots[slot as usize];
+            let Some(key) = state.key.filter(|key| !self.pinned.contains(&key.volume)) else {
+                continue;
+            };
+            state.age = state.age.saturating_add(1);
+            if state.age > most && state.pins == 0 {
+                self.forget(key);
+                gone.push(slot);
+            }
+        }
+        gone
+    }
+
+    /// Slots, empty ones included.
+    pub(super) fn count(&self) -> u32 {
+        self.slots.len() as u32
     }
 
     /// Blocks of a slot have been written, if it is still meant for them.

@@ -81,6 +81,34 @@ fn what_was_filled_is_found_also_after_a_restart() {
     });
 }
 
+/// Fewer writes, not fewer slots: what lies side by side in chunk and file goes with one.
+#[test]
+fn slots_that_lie_side_by_side_are_filled_by_one_write_and_read_back_alone() {
+    let bench = Bench::new();
+    let size = CacheSize { slabs: 2, slab_slots: 6 };
+    bench.run((size, 0, 1), async |cache, disk| {
+        // From the middle of a slot to the middle of another one, over the end of a file.
+        let bytes = content(1, 9 * 32 + 7);
+        cache.fill(&disk, chunk(1), 20, &bytes).await;
+        cache.fill(&disk, chunk(2), 0, &content(2, 32)).await;
+        for block in 0..9 * 32 + 7 {
+            let wanted = &bytes[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES];
+            let at = 20 + block as u32;
+            assert!(holds(&cache, 1, at..at + 1, wanted).await, "block {at}");
+        }
+        assert!(holds(&cache, 2, 0..32, &content(2, 32)).await);
+        assert_eq!(cache.counts().filled, 11);
+        assert!(!cache.look(chunk(1), 19).0, "nothing was written before it");
+        assert!(!cache.look(chunk(1), 20 + 9 * 32 + 7).0, "nor behind it");
+    });
+    // Of slots: 4, 2 up to the end of the file, 4, and 1 of another chunk; and 3 of tables.
+    assert_eq!(bench.drive.calls(crate::sim::disk::Call::Write), 7);
+    bench.run((size, 0, 1), async |cache, _| {
+        let held = cache.bytes();
+        assert_eq!(held, (9 * 32 + 7 + 32) * BLOCK_BYTES as u64, "the tables tell of all");
+    });
+}
+
 #[test]
 fn what_was_not_used_for_longest_goes_first_and_the_disk_holds_no_more_than_was_said() {
     let bench = Bench::new();
@@ -97,6 +125,64 @@ fn what_was_not_used_for_longest_goes_first_and_the_disk_holds_no_more_than_was_
         assert_eq!(cache.bytes(), 6 * 32 * BLOCK_BYTES as u64);
     });
     assert!(bench.drive.used() <= SIZE.bytes());
+}
+
+#[test]
+fn what_is_pinned_stays_when_others_want_its_room_but_not_from_its_own_volume() {
+    let bench = Bench::new();
+    bench.run(ONE, async |cache, disk| {
+        let other = |number| (VolumeId([8; 16]), ChunkId::new(Incarnation(1), number).unwrap());
+        cache.pin(&[VOLUME]);
+        for number in 1..=4 {
+            cache.fill(&disk, chunk(number), 0, &content(number as u8, 32)).await;
+        }
+        for number in 1..=20 {
+            cache.fill(&disk, other(number), 0, &content(1, 32)).await;
+        }
+        for number in 1..=4 {
+            assert!(cache.look(chunk(number), 0).0, "chunk {number}");
+        }
+        assert!(cache.look(other(19), 0).0 && cache.look(other(20), 0).0, "the rest is theirs");
+        for number in 5..=20 {
+            cache.fill(&disk, chunk(number), 0, &content(number as u8, 32)).await;
+        }
+        assert!(!cache.look(other(20), 0).0 && !cache.look(chunk(14), 0).0);
+        assert!((15..=20).all(|number| cache.look(chunk(number), 0).0));
+        cache.fill(&disk, other(30), 0, &content(1, 32)).await;
+        assert!(!cache.look(other(30), 0).0, "there is nothing left for others");
+    });
+}
+
+#[test]
+fn what_is_not_used_for_its_time_goes_also_from_the_tables() {
+    let bench = Bench::new();
+    let count = async |cache: &Cache| {
+        let mut next = Some(0);
+        while let Some(first) = next {
+            next = cache.age(first).await;
+        }
+    };
+    bench.run(ONE, async move |cache, disk| {
+        for number in 1..=3 {
+            cache.fill(&disk, chunk(number), 0, &content(number as u8, 32)).await;
+        }
+        for _ in 0..CACHE_AGES {
+            count(&cache).await;
+        }
+        assert!(holds(&cache, 1, 0..32, &content(1, 32)).await, "not yet");
+        cache.fill(&disk, chunk(4), 0, &content(4, 32)).await;
+        count(&cache).await;
+        let left = |number: u64| cache.look(chunk(number), 0).0;
+        assert_eq!([1, 2, 3, 4].map(left), [true, false, false, true], "the used ones stay");
+    });
+    bench.run(ONE, async move |cache, _| {
+        assert_eq!(cache.bytes(), 2 * 32 * BLOCK_BYTES as u64, "what went does not come back");
+        cache.pin(&[VOLUME]);
+        for _ in 0..3 * CACHE_AGES {
+            count(&cache).await;
+        }
+        assert_eq!(cache.bytes(), 2 * 32 * BLOCK_BYTES as u64, "pinned ones do not age");
+    });
 }
 
 #[test]
