@@ -182,6 +182,10 @@ impl Shift {
         deed: Deed,
     ) -> Result<bool, Fault> {
         let Deed { command, kind } = deed;
+        let command = match command {
+            Command::Snapshot if !S::COPIES => Command::Cut,
+            command => command,
+        };
         let sent = self.executor.now();
         let op = self.judge.borrow_mut().invoke(command);
         let at = |sector: u64| sector * SECTOR_BYTES as u64;

@@ -26,8 +26,9 @@ const WRITES: u64 = 12;
 pub(super) struct Copies {
     /// Number of the next clone, and of the next snapshot of one.
     next: u32,
-    /// Snapshots with clones that a crash may have left.
-    pinned: BTreeSet<OpId>,
+    /// Snapshots with clones that a crash may have left, or a deletion that it cut off: they can be
+    /// read, and neither cloned nor deleted for certain.
+    cut_off: BTreeSet<OpId>,
 }
 
 /// One look, as a task of the process.
@@ -54,8 +55,10 @@ impl<S: Subject> World<S> {
             return Ok(true);
         }
         let mut random = Random::stream(self.scenario.seed ^ u64::from(self.life), "copies");
-        let cloned = match random.chance(self.scenario.clone_one_in) {
-            true => Some(*random.pick(&pictures)),
+        let is_whole = |it: &&OpId| !self.copies.borrow().cut_off.contains(it);
+        let whole: Vec<OpId> = pictures.iter().filter(is_whole).copied().collect();
+        let cloned = match random.chance(self.scenario.clone_one_in) && !whole.is_empty() {
+            true => Some(*random.pick(&whole)),
             false => None,
         };
         let look = Look::<S> {
@@ -70,7 +73,7 @@ impl<S: Subject> World<S> {
         if looked.is_none()
             && let Some(snapshot) = cloned
         {
-            self.copies.borrow_mut().pinned.insert(snapshot);
+            self.copies.borrow_mut().cut_off.insert(snapshot);
         }
         looked.map_or(Ok(false), |found| found.map(|()| true))
     }
@@ -140,7 +143,6 @@ impl<S: Subject> Look<S> {
             self.must_hold(volume, content, "a clone among others").await?;
             S::check(volume).await.map_err(unclean)?;
         }
-        let was_pinned = self.copies.borrow().pinned.contains(&snapshot);
         if S::delete_snapshot(&self.volume, snapshot.number()).await.map_err(unclean)? {
             return Err(unclean("a snapshot was deleted that a clone needs"));
         }
@@ -148,7 +150,7 @@ impl<S: Subject> Look<S> {
             S::delete_clone(&volume, clone).await.map_err(unclean)?;
         }
         self.view(snapshot).await?;
-        if !was_pinned && self.random.chance(3) {
+        if self.random.chance(3) {
             // If it does not end, it may be gone or not.
             self.judge.borrow_mut().forget_picture(snapshot);
             if !S::delete_snapshot(&self.volume, snapshot.number()).await.map_err(unclean)? {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::life::{BUDGET, End};
 use super::trigger::Trigger;
 use super::{Fault, World};
-use crate::sim::disk::Drive;
+use crate::sim::disk::{DiskFaults, Drive};
 use crate::sim::ghost::Ghost;
 use crate::sim::host::Host;
 use crate::sim::random::Random;
@@ -132,6 +132,7 @@ impl<S: Subject> World<S> {
     pub(super) fn come_back(&mut self, replaced: Replaced) -> Result<(), Fault> {
         let Replaced { drive, ghost } = replaced;
         self.stop_faults();
+        drive.set_faults(DiskFaults::default());
         let before = logs(&drive);
         let mut host = self.boot(&drive);
         self.executor.note(&[0xBAC6], || "the host that was replaced comes back".to_owned());
