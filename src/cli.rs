@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and how outcomes are told.
 
 mod args;
+mod clone;
 mod completion;
 mod config;
 mod help;
@@ -12,6 +13,7 @@ mod plain_disk;
 mod progress;
 mod s3_options;
 mod serve;
+mod snapshot;
 mod usage;
 pub mod volume;
 
@@ -53,6 +55,12 @@ fn run(cli: &Cli) -> Result<(), Error> {
         }
         Command::Volume { command } => {
             volume::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+        }
+        Command::Snapshot { command } => {
+            snapshot::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+        }
+        Command::Clone { command } => {
+            clone::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
         Command::Man { command: words } => man::print(command(), words),

@@ -9,21 +9,23 @@ pub mod limits;
 pub mod lock;
 pub mod server;
 mod socket;
+mod status;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use chunk::{SnapshotHeader, VolumeName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::MAX_WAIT;
-use crate::engine::fetch_health::StoreState;
 use crate::error::ErrorKind;
 
 pub use client::ControlClient;
 pub use lock::{DataDirLock, LockError};
 pub use server::ControlServer;
+pub use status::{StoreStatus, TrafficStatus, VolumeState, VolumeStatus};
 
 /// What can be asked of the serving process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -72,6 +74,39 @@ pub enum Op {
     Delete {
         /// Name of the volume.
         volume: String,
+        /// Whether its snapshots go with it.
+        #[serde(default)]
+        snapshots: bool,
+    },
+    /// Make a snapshot of this volume. Answered with [`Answer::Snapshot`]; refused as
+    /// [`ErrorKind::Retry`] when the time is over.
+    CreateSnapshot {
+        /// Name of the volume.
+        volume: String,
+        /// Name of the snapshot.
+        name: String,
+        /// How long to try.
+        seconds: u64,
+    },
+    /// Delete this snapshot; refused as [`ErrorKind::Busy`] while clients read it or clones need
+    /// it. Answered with [`Answer::Deleted`].
+    DeleteSnapshot {
+        /// Name of the volume.
+        volume: String,
+        /// Name of the snapshot.
+        name: String,
+    },
+    /// Make a clone. Answered with [`Answer::Cloned`]; refused as [`ErrorKind::Retry`] when the
+    /// time is over.
+    Clone {
+        /// Name of the clone.
+        name: String,
+        /// Name of the volume to clone.
+        from: String,
+        /// Name of its snapshot; `None` for the volume as it is now.
+        snapshot: Option<String>,
+        /// How long to try.
+        seconds: u64,
     },
 }
 
@@ -84,8 +119,11 @@ impl Op {
                 limits::SHORT_OP_TIMEOUT
             }
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
-            Self::Delete { .. } => limits::LONG_OP_TIMEOUT,
-            Self::Drain { seconds, .. } | Self::Detach { seconds, .. } => {
+            Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
+            Self::Drain { seconds, .. }
+            | Self::Detach { seconds, .. }
+            | Self::CreateSnapshot { seconds, .. }
+            | Self::Clone { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }
         }
@@ -121,8 +159,47 @@ pub enum Answer {
         /// Their bytes.
         bytes: u64,
     },
-    /// To [`Op::Delete`].
+    /// To [`Op::Delete`] and [`Op::DeleteSnapshot`].
     Deleted,
+    /// To [`Op::CreateSnapshot`].
+    Snapshot(SnapshotInfo),
+    /// To [`Op::Clone`].
+    Cloned {
+        /// Identity of the clone, 32 hexadecimal digits.
+        id: String,
+    },
+}
+
+/// What a snapshot is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// Its volume.
+    pub volume: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity, 32 hexadecimal digits.
+    pub id: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Number of the manifest that it holds.
+    pub manifest: u64,
+    /// Size of the volume in it.
+    pub size_bytes: u64,
+}
+
+impl SnapshotInfo {
+    /// What the store says of a snapshot of the volume of this name.
+    #[must_use]
+    pub fn new(volume: &VolumeName, header: &SnapshotHeader) -> Self {
+        Self {
+            volume: volume.to_string(),
+            name: header.name.to_string(),
+            id: header.id.to_string(),
+            created_unix_ms: header.created_unix_ms,
+            manifest: header.seq.0,
+            size_bytes: header.size_bytes,
+        }
+    }
 }
 
 /// What the serving process says when it did not.
@@ -156,137 +233,6 @@ pub struct ServerInfo {
     pub cores: u16,
     /// Where NBD clients connect.
     pub listen: Vec<String>,
-}
-
-/// What a volume is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VolumeState {
-    /// Open for reading and writing.
-    Serving,
-    /// Open; everything is answered with an error, as another host has taken it over.
-    Fenced,
-    /// Open; everything is answered with an error, as a disk failed under it.
-    Failed,
-    /// Not open in any process that was asked.
-    #[default]
-    NotServed,
-    /// Another host has it.
-    Elsewhere,
-}
-
-/// How a volume is, in bytes of each state that data goes through. `None` is unknown.
-#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
-pub struct VolumeStatus {
-    /// Its name.
-    pub volume: String,
-    /// Its identity, 32 hexadecimal digits.
-    pub id: String,
-    /// What it is doing.
-    pub state: VolumeState,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Whether no client may write to it.
-    #[serde(default)]
-    pub read_only: bool,
-    /// Clients that have it open.
-    pub connections: u32,
-    /// Number of its last opening for writing.
-    pub incarnation: u64,
-    /// Acknowledged, and so far only in memory.
-    pub dirty_bytes: u64,
-    /// In the write-ahead log, and not yet being uploaded.
-    pub logged_bytes: Option<u64>,
-    /// Sealed and being uploaded.
-    pub syncing_bytes: u64,
-    /// In the object store.
-    pub remote_bytes: Option<u64>,
-    /// Copies in the memory cache, of all volumes.
-    pub cached_bytes: u64,
-    /// Copies in the cache on the local disk, of all volumes.
-    #[serde(default)]
-    pub disk_cached_bytes: u64,
-    /// Reads that it answered since the server started.
-    #[serde(default)]
-    pub disk_cache_hits: u64,
-    /// Reads that it could not answer rightly: what they wanted was fetched from the store.
-    #[serde(default)]
-    pub disk_cache_rotten: u64,
-    /// Segment files of its write-ahead log on the local disk.
-    pub wal_bytes: u64,
-    /// Why it is fenced or failed.
-    pub failure: Option<String>,
-    /// The host that has it, as hexadecimal digits; `None` if no host has it.
-    #[serde(default)]
-    pub host: Option<String>,
-    /// First opening of that host without another one's in between.
-    #[serde(default)]
-    pub host_since_incarnation: u64,
-    /// Whether that is the host that was asked.
-    #[serde(default)]
-    pub is_own: bool,
-    /// Bytes that this host had logged when another one took the volume over: never replayed.
-    #[serde(default)]
-    pub kept_aside_bytes: u64,
-    /// Where they are.
-    #[serde(default)]
-    pub kept_aside_in: Option<String>,
-    /// Age of the oldest write that the store lacks, in milliseconds; `None` if it lacks none.
-    #[serde(default)]
-    pub unpublished_age_ms: Option<u64>,
-    /// Time since all was in the store that had been written by then, in milliseconds; `None` if
-    /// it never was since the volume was opened.
-    #[serde(default)]
-    pub published_age_ms: Option<u64>,
-    /// Written by clients since the volume was opened, in whole blocks.
-    #[serde(default)]
-    pub written_bytes: u64,
-    /// What the server has asked of the store for this volume since it started.
-    #[serde(default)]
-    pub traffic: Option<TrafficStatus>,
-    /// How the store did lately, as seen by the cores that serve the volume; `None` if none does.
-    #[serde(default)]
-    pub store_state: Option<StoreState>,
-    /// What was asked of the store for all volumes, if it is a bucket.
-    #[serde(default)]
-    pub store: Option<StoreStatus>,
-}
-
-/// What was asked of a store for one volume, repeated requests counted once.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct TrafficStatus {
-    /// All requests.
-    pub requests: u64,
-    /// Those that write objects.
-    pub puts: u64,
-    /// Bytes of the objects.
-    pub put_bytes: u64,
-    /// Puts for each MiB that clients wrote, once they wrote one.
-    pub puts_per_mib: Option<f64>,
-    /// All requests for each MiB that clients wrote, once they wrote one.
-    #[serde(default)]
-    pub requests_per_mib: Option<f64>,
-}
-
-/// How a bucket is, for all volumes together.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct StoreStatus {
-    /// How long it has not answered, in milliseconds; `None` while it does.
-    pub failing_ms: Option<u64>,
-    /// What went wrong the last time.
-    pub last_error: Option<String>,
-    /// How long ago that was, in milliseconds.
-    pub last_error_age_ms: Option<u64>,
-    /// Requests that were sent, repeated ones included.
-    pub requests: u64,
-    /// Those that were repeated.
-    pub retries: u64,
-    /// Requests that were given up.
-    pub errors: u64,
-    /// Answers that asked for fewer requests.
-    pub slowdowns: u64,
-    /// Requests that may be under way at a time now.
-    pub concurrency: u64,
 }
 
 /// A request on its way to core 0.

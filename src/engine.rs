@@ -34,9 +34,11 @@ pub mod sealed;
 pub mod shard;
 pub mod shared;
 pub mod signal;
+pub mod snapshot;
 pub mod status;
 mod turn;
 pub mod uploads;
+pub mod view;
 pub mod volume;
 
 use chunk::ObjectStore;

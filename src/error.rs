@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::inspect::InspectError;
+use chunk::clones::{CloneError, DeleteError};
+use chunk::snapshot::SnapshotError;
+
 use crate::cli::volume::error::VolumeError;
 use crate::config::ConfigError;
 use crate::control::{ControlError, LockError};
@@ -195,7 +198,41 @@ impl From<&EngineError> for ErrorKind {
             EngineError::Disk(error) => Self::of_io(&error.source),
             EngineError::Store(error) => error.kind().into(),
             EngineError::Corrupt { .. } => Self::Corrupt,
-            EngineError::Closed => Self::Retry,
+            EngineError::Closed | EngineError::Late { .. } => Self::Retry,
+            EngineError::Snapshot(error) => (&**error).into(),
+        }
+    }
+}
+
+impl From<&SnapshotError> for ErrorKind {
+    fn from(error: &SnapshotError) -> Self {
+        match error {
+            SnapshotError::Exists { .. } => Self::Exists,
+            SnapshotError::NotFound { .. } | SnapshotError::NoVolume { .. } => Self::NotFound,
+            SnapshotError::Deleting { .. } | SnapshotError::Needed { .. } => Self::Busy,
+            SnapshotError::Read(error) => error.kind().into(),
+            SnapshotError::Store(error) => error.kind().into(),
+        }
+    }
+}
+
+impl From<&CloneError> for ErrorKind {
+    fn from(error: &CloneError) -> Self {
+        match error {
+            CloneError::Exists { .. } => Self::Exists,
+            CloneError::TooDeep { .. } => Self::Invalid,
+            CloneError::Snapshot(error) => error.into(),
+            CloneError::Publish(error) => error.kind().into(),
+        }
+    }
+}
+
+impl From<&DeleteError> for ErrorKind {
+    fn from(error: &DeleteError) -> Self {
+        match error {
+            DeleteError::Snapshots { .. } | DeleteError::Raced { .. } => Self::Busy,
+            DeleteError::Snapshot(error) => error.into(),
+            DeleteError::Listed(error) => error.kind().into(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod attach;
 mod budget;
 mod clients;
 mod connection;
+pub mod copies;
 mod crew;
 mod descriptors;
 mod drain;
@@ -56,16 +57,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chunk::{VolumeName, Workers};
+use chunk::{SnapshotHeader, VolumeName, Workers};
 use wal::VolumeId;
 
 use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::limits::RING_MESSAGES;
+use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
 use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
 
 pub use attach::AttachError;
+pub use copies::CopyError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
@@ -74,6 +77,7 @@ pub use traffic::VolumeTraffic;
 
 use attach::Attach;
 use clients::Clients;
+use copies::TakeSnapshot;
 use drain::Drain;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
@@ -160,6 +164,25 @@ pub fn detach(
 fn alone(settings: &Settings) -> Settings {
     let disk_cache = DiskCache { size: ByteSize::default(), ..settings.disk_cache.clone() };
     Settings { cores: 1, disk_cache, ..settings.clone() }
+}
+
+/// Makes a snapshot of a volume that this host has: its log is recovered, and all of it uploaded.
+/// The volume is given back. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`CopyError`] when the time is over, or the volume cannot be opened.
+pub fn snapshot(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    new: NewSnapshot,
+) -> Result<SnapshotHeader, ServeError> {
+    let settings = alone(settings);
+    let store = open_store(&settings)?;
+    let (made, taken) = std::sync::mpsc::sync_channel(1);
+    start(&settings, store, |cores, _| {
+        Ok(Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made, cores })))
+    })?;
+    Ok(taken.try_recv().expect("a snapshot that was made is told of"))
 }
 
 fn open_store(settings: &Settings) -> Result<(AnyStore, Workers), ServeError> {

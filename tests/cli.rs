@@ -1,5 +1,7 @@
 //! The commands as people and scripts run them: the real binary, its output and its exit codes.
 
+#[path = "cli/copies.rs"]
+mod copies;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/inspect.rs"]

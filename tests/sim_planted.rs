@@ -36,6 +36,9 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
         Some(Bug::FlushStaysLocal) => drawn.durable(Durability::Remote),
         Some(Bug::BuffersPileUp) => drawn.stalling(),
         Some(Bug::AmbiguousPutLost | Bug::DamageTakenForRival) => drawn.lying(),
+        Some(
+            Bug::SnapshotBeforeCut | Bug::CloneOwnsAll | Bug::PinIgnored | Bug::CloneWithoutPin,
+        ) => drawn.copied(),
         _ => drawn,
     }
 }
@@ -132,6 +135,7 @@ fn without_a_bug_nothing_is_found() {
         Bug::AnswersBeforeLog,
         Bug::FlushStaysLocal,
         Bug::BuffersPileUp,
+        Bug::PinIgnored,
     ];
     for bug in [None].into_iter().chain(focused.map(Some)) {
         for seed in 0..WORLDS / if bug.is_some() { 5 } else { 1 } {

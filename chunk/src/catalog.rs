@@ -1,5 +1,7 @@
 //! Which volumes a store has: `names/<name>` says which volume has a name.
 
+use std::io;
+
 use wal::VolumeId;
 
 use crate::directory::SegmentIndex;
@@ -8,6 +10,7 @@ use crate::ids::{
     ManifestSeq, NAMES_PREFIX, VolumeName, VolumeNameError, manifest_prefix, volume_prefix,
 };
 use crate::limits::MAX_VOLUME_BYTES;
+use crate::lineage::Ancestors;
 use crate::manifest::{Cut, Manifest, valid_size, valid_stripe};
 use crate::manifest_log::{PublishError, holds, publish};
 use crate::promises::Promises;
@@ -120,6 +123,8 @@ fn first_manifest(new: NewVolume) -> Manifest {
         cut: Cut::default(),
         directory: Vec::<(SegmentIndex, _)>::new(),
         unfolded: Vec::new(),
+        parent: None,
+        ancestors: Ancestors::default(),
     }
 }
 
@@ -141,6 +146,25 @@ pub async fn find<S: ObjectStore>(
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// As [`find`], where it matters that there is no such volume: a store that says so is asked in
+/// another way.
+///
+/// # Errors
+/// As [`find`], and if the store contradicts itself.
+pub async fn find_surely<S: ObjectStore>(
+    store: &S,
+    name: &VolumeName,
+) -> Result<Option<VolumeId>, ReadError> {
+    let found = find(store, name).await?;
+    let object = name.object_name();
+    if found.is_none() && store.list(object.as_str()).await?.iter().any(|(at, _)| *at == object) {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "listed, and then not there");
+        let object = object.to_string();
+        return Err(StoreError::Io { action: "read", object, source }.into());
+    }
+    Ok(found)
 }
 
 /// Why something that is stored among the names names no volume.

@@ -13,6 +13,7 @@ use crate::limits::{CHECK_TRIES, MAX_CHECK_REFS, MAX_PROBLEMS};
 use crate::manifest::Manifest;
 use crate::manifest_log::{ManifestLogError, latest};
 use crate::page::PageIndex;
+use crate::snapshot::{self, ListedError, SnapshotName};
 use crate::store::{ObjectName, ObjectStore, StoreError};
 
 /// Something wrong with a volume.
@@ -99,6 +100,18 @@ pub enum Problem {
         /// The block.
         lba: Lba,
     },
+    /// Something is wrong with a snapshot.
+    #[error("snapshot {name}: {problem}")]
+    Snapshot {
+        /// The snapshot.
+        name: SnapshotName,
+        /// What is wrong.
+        #[source]
+        problem: Box<Problem>,
+    },
+    /// A snapshot is missing or damaged.
+    #[error(transparent)]
+    Listed(#[from] ListedError),
     /// The objects of the volume could not be listed.
     #[error(transparent)]
     List(StoreError),
@@ -115,8 +128,10 @@ pub struct Counts {
     pub unfolded: u64,
     /// Chunks whose payload was read, again for each part of a map that is checked in parts.
     pub chunks: u64,
-    /// Blocks of data whose checksum was compared.
+    /// Blocks of data whose checksum was compared; one that several manifests have counts once.
     pub blocks: u64,
+    /// Snapshots that were checked.
+    pub snapshots: u64,
 }
 
 /// What a check found.
@@ -155,7 +170,8 @@ impl CheckReport {
 }
 
 /// Checks a volume: its newest manifest, every directory segment, page and unfolded index, and
-/// every block of data that can be read through them. Tells `progress` as it goes.
+/// every block of data that can be read through them, also where ancestors wrote them; then the
+/// same of each of its snapshots. Tells `progress` as it goes.
 ///
 /// Memory is bounded: references are checked in batches, sorted by chunk. A stored block that two
 /// blocks of the volume claim is named as such within a batch; over batches it shows as a
@@ -201,13 +217,62 @@ async fn check_newest<S: ObjectStore>(
         }
     };
     report.manifest = Some(seq);
-    match Manifest::decode_as(&body, volume, seq) {
-        Ok(manifest) => walk::run(store, &manifest, report, batch, progress).await,
+    let manifest = match Manifest::decode_as(&body, volume, seq) {
+        Ok(manifest) => manifest,
         Err(source) => {
             report.problem(Problem::Manifest { seq, source });
-            report
+            return report;
+        }
+    };
+    let mut seen = walk::Seen::default();
+    report = walk::run(store, &manifest, report, &mut seen, batch, progress).await;
+    match snapshot::names(store, volume).await {
+        Ok(names) => {
+            for name in names {
+                report =
+                    check_snapshot(store, volume, name, report, &mut seen, batch, progress).await;
+            }
+        }
+        Err(error) => report.problem(Problem::List(error)),
+    }
+    walk::objects(store, volume, &seen, &mut report).await;
+    report
+}
+
+/// Checks a snapshot into the report of its volume.
+async fn check_snapshot<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    name: Result<SnapshotName, ListedError>,
+    mut whole: CheckReport,
+    seen: &mut walk::Seen,
+    batch: usize,
+    progress: &mut impl FnMut(&Counts),
+) -> CheckReport {
+    let found = match name {
+        Ok(name) => snapshot::read(store, volume, &name).await.map_err(ListedError::from),
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(Some(snapshot)) => {
+            let part = CheckReport { counts: whole.counts, ..CheckReport::default() };
+            let part = walk::run(store, &snapshot.manifest, part, seen, batch, progress).await;
+            whole.counts = part.counts;
+            whole.more_problems += part.more_problems;
+            for problem in part.problems {
+                let (name, problem) = (snapshot.name.clone(), Box::new(problem));
+                whole.problem(Problem::Snapshot { name, problem });
+            }
+            whole.counts.snapshots += 1;
+        }
+        // Deleted since it was listed.
+        Ok(None) => {}
+        Err(error) => {
+            seen.incomplete = true;
+            whole.problem(error.into());
         }
     }
+    whole
 }
 
 #[cfg(test)]

@@ -65,6 +65,13 @@ pub const MAX_UNFOLDED_CHUNKS: usize = 4096;
 /// Bytes of the largest manifest.
 pub const MAX_MANIFEST_BYTES: usize = 2 << 20;
 
+/// Ancestors that a clone may have, so how deep clones of clones may go. Each costs 24 bytes in
+/// every manifest, and nothing when reading.
+pub const MAX_ANCESTORS: usize = 1024;
+
+/// Snapshots whose headers are read at a time.
+pub const SNAPSHOT_READS: usize = 32;
+
 const SEGMENT_SPAN_BYTES: u64 = SEGMENT_PAGES as u64 * PAGE_BLOCKS as u64 * BLOCK_BYTES as u64;
 
 // A manifest that the limits above allow always fits.
@@ -72,6 +79,7 @@ const _: () = assert!(
     256 + MAX_SHARDS as usize * 10
         + (MAX_VOLUME_BYTES / SEGMENT_SPAN_BYTES) as usize * 24
         + MAX_UNFOLDED_CHUNKS * 8
+        + MAX_ANCESTORS * 24
         <= MAX_MANIFEST_BYTES
 );
 

@@ -10,6 +10,7 @@ use crate::directory::{PageRef, SegmentIndex};
 use crate::error::FormatError;
 use crate::ids::{ChunkId, MAX_INCARNATION, VolumeName};
 use crate::limits::{MAX_SHARDS, MAX_UNFOLDED_CHUNKS, MAX_VOLUME_BYTES};
+use crate::lineage::{Ancestors, Lineage, Parent};
 use crate::promises::Promises;
 
 pub use load::{LoadError, load};
@@ -61,6 +62,10 @@ pub struct Manifest {
     pub directory: Vec<(SegmentIndex, PageRef)>,
     /// Chunks that the pages do not know yet, oldest first.
     pub unfolded: Vec<ChunkId>,
+    /// What the volume was cloned from, if it is a clone.
+    pub parent: Option<Parent>,
+    /// Other volumes whose objects this one refers to.
+    pub ancestors: Ancestors,
 }
 
 pub(crate) const WHAT: &str = "manifest";
@@ -70,6 +75,12 @@ impl Manifest {
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.size_bytes.div_ceil(BLOCK_BYTES as u64)
+    }
+
+    /// Tells whose the objects are that this refers to.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        Lineage::new(self.volume, &self.ancestors)
     }
 
     /// Checks everything that the fields must obey, before encoding and after decoding.
@@ -107,7 +118,9 @@ impl Manifest {
             let known = id.incarnation() <= self.incarnation;
             must(known && (n == 0 || sorted[n - 1] != *id), "unfolded chunk", id.raw())?;
         }
-        Ok(())
+        let is_own = self.parent.as_ref().is_some_and(|parent| parent.volume == self.volume);
+        must(!is_own, "parent", 1)?;
+        self.ancestors.check(WHAT, self.volume, self.incarnation)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::FormatError;
 pub(crate) const FRAME_BYTES: usize = 32;
 
 const CRC_AT: usize = 12;
+const FEATURES_AT: usize = 16;
 const LENGTH_AT: usize = 24;
 
 /// What kind of structure it is.
@@ -30,10 +31,18 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Starts a structure without required features.
     pub(crate) fn begin(&self, capacity: usize) -> Writer {
+        self.begin_with(0, capacity)
+    }
+
+    /// Starts a structure that needs these features of its reader.
+    pub(crate) fn begin_with(&self, features: u64, capacity: usize) -> Writer {
+        assert_eq!(features & !self.features, 0, "we read what we write");
         let mut out = Writer(Vec::with_capacity(capacity));
         out.bytes(&self.magic);
         out.u16(self.version);
-        out.zeros(FRAME_BYTES - 10);
+        out.zeros(FEATURES_AT - 10);
+        out.u64(features);
+        out.zeros(FRAME_BYTES - FEATURES_AT - 8);
         out
     }
 
@@ -91,6 +100,12 @@ pub(crate) fn seal(bytes: &mut [u8]) -> u32 {
 /// The checksum in a frame.
 pub(crate) fn frame_crc(bytes: &[u8]) -> Option<u32> {
     field(bytes, CRC_AT)
+}
+
+/// The required features in a frame that was opened.
+pub(crate) fn frame_features(bytes: &[u8]) -> u64 {
+    let field = &bytes[FEATURES_AT..FEATURES_AT + 8];
+    u64::from_le_bytes(field.try_into().expect("took 8 bytes"))
 }
 
 /// The length of the structure that starts with this frame.

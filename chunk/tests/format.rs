@@ -4,11 +4,14 @@
 //! the line before, up to the next offset", and the length alone at the end.
 
 use chunk::catalog::{decode_name, encode_name};
+use chunk::clones::Pin;
 use chunk::map_object::{MapPart, parts};
+use chunk::snapshot::HEADER_BYTES;
 use chunk::{
-    ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Durability, Fencing, LeaseTerm,
-    Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun,
-    PayloadBlock, Promises, SegmentIdentity, SegmentIndex, VolumeName,
+    Ancestors, ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Durability, Fencing,
+    LeaseTerm, Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef,
+    PageRun, Parent, PayloadBlock, Promises, SegmentIdentity, SegmentIndex, Snapshot, SnapshotId,
+    SnapshotName, VolumeName,
 };
 use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
 
@@ -119,9 +122,8 @@ fn the_map_object_is_the_parts_back_to_back() {
     assert!(matches!(parts(&both).unwrap()[..], [MapPart::Page(..), MapPart::Segment(..)]));
 }
 
-#[test]
-fn the_manifest_is_as_documented() {
-    let manifest = Manifest {
+fn manifest() -> Manifest {
+    Manifest {
         volume: VOLUME,
         name: VolumeName::new("vm1").unwrap(),
         size_bytes: 20 << 30,
@@ -142,9 +144,70 @@ fn the_manifest_is_as_documented() {
         },
         directory: vec![(SegmentIndex(2), place())],
         unfolded: vec![id(7)],
-    };
+        parent: None,
+        ancestors: Ancestors::default(),
+    }
+}
+
+#[test]
+fn the_manifest_is_as_documented() {
+    let manifest = manifest();
     let example = documented("manifest", &manifest.encode(ManifestSeq(9)));
     assert_eq!(Manifest::decode_as(&example, VOLUME, ManifestSeq(9)).unwrap(), manifest);
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        id: SnapshotId([0xbb; 16]),
+        name: SnapshotName::new("before-upgrade").unwrap(),
+        created_unix_ms: 1_700_000_600_000,
+        seq: ManifestSeq(9),
+        manifest: manifest(),
+    }
+}
+
+#[test]
+fn the_clones_manifest_is_as_documented() {
+    let Snapshot { id: snapshot, name, manifest: from, .. } = snapshot();
+    let clone = Manifest {
+        volume: VolumeId([0xcc; 16]),
+        name: VolumeName::new("vm2").unwrap(),
+        created_unix_ms: 1_700_001_200_000,
+        owner: [0; 16],
+        tenure: Incarnation(3),
+        salt: 0,
+        cut: Cut { positions: Vec::new(), ..from.cut.clone() },
+        ancestors: from.ancestors.descend(VOLUME, from.incarnation).unwrap(),
+        parent: Some(Parent { volume: VOLUME, snapshot, name }),
+        ..from
+    };
+    let example = documented("clone", &clone.encode(ManifestSeq(1)));
+    assert_eq!(Manifest::decode(&example).unwrap(), (ManifestSeq(1), clone));
+}
+
+#[test]
+fn the_snapshot_is_as_documented() {
+    let manifest = example("manifest");
+    let written = snapshot().encode();
+    let (header, rest) = written.split_at(HEADER_BYTES);
+    let header = documented("snapshot", header);
+    assert_eq!(rest, manifest);
+    let example = [header, manifest].concat();
+    let name = SnapshotName::new("before-upgrade").unwrap();
+    assert_eq!(Snapshot::decode_as(&example, VOLUME, &name).unwrap(), snapshot());
+}
+
+#[test]
+fn the_pin_is_as_documented() {
+    let pin = Pin {
+        volume: VOLUME,
+        snapshot: SnapshotName::new("before-upgrade").unwrap(),
+        clone: VolumeId([0xcc; 16]),
+        name: VolumeName::new("vm2").unwrap(),
+        created_unix_ms: 1_700_001_200_000,
+    };
+    let example = documented("pin", &pin.encode());
+    assert_eq!(Pin::decode_as(&example, VOLUME, &pin.object_name()).unwrap(), pin);
 }
 
 #[test]

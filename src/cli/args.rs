@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod copies;
+
 use std::path::PathBuf;
 
 use chunk::VolumeName;
@@ -10,6 +12,8 @@ use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
 use crate::config::{Flags, NewVolume, VolumeSize, Wait};
+
+pub(super) use copies::{CloneCommand, SnapshotCommand};
 
 /// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
 /// object store.
@@ -162,7 +166,18 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VolumeCommand,
     },
-    /// Show what a file or object of Krait's says: a WAL segment, chunk, map object or manifest
+    /// Make, list and delete snapshots: named, read-only states of a volume
+    Snapshot {
+        #[command(subcommand)]
+        command: SnapshotCommand,
+    },
+    /// Make clones: volumes that begin as a snapshot of another one
+    Clone {
+        #[command(subcommand)]
+        command: CloneCommand,
+    },
+    /// Show what a file or object of Krait's says: a WAL segment, chunk, map object, manifest or
+    /// snapshot
     #[command(after_long_help = help::INSPECT)]
     Inspect {
         /// The file
@@ -278,7 +293,7 @@ pub(super) enum VolumeCommand {
         #[command(flatten)]
         json: JsonOption,
     },
-    /// Delete a volume and all its data; refused while clients are connected to it
+    /// Delete a volume and all its data; refused while clients are connected to it or clones need it
     #[command(after_long_help = help::DELETE)]
     Delete {
         /// Its name
@@ -286,6 +301,9 @@ pub(super) enum VolumeCommand {
         /// Do not ask; needed where there is no terminal to ask on
         #[arg(long)]
         yes: bool,
+        /// Delete its snapshots as well
+        #[arg(long)]
+        snapshots: bool,
         #[command(flatten)]
         json: JsonOption,
     },

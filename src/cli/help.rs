@@ -80,7 +80,43 @@ Examples:
   krait volume delete vm1 --yes
       For scripts
 
-Exit code 5: clients are connected to it.";
+Exit code 5: clients are connected to it, or it has snapshots and --snapshots is not given, or clones
+of it need it, which are named.";
+
+pub(super) const SNAPSHOT_CREATE: &str = "\
+Examples:
+  krait snapshot create vm1 before-upgrade
+  nbdcopy 'nbd+unix:///vm1@before-upgrade?socket=/run/krait/nbd.sock' backup.raw
+
+With a server, clients go on meanwhile, and none of their requests waits. The snapshot is one instant
+between the call and its return: what a file system in a guest has not written yet is not in it. It is
+an export of its own, VOLUME@NAME, which any host can read and nobody can write to. It takes no space
+but for what the volume changes later. Without a server a volume that this host has is opened,
+uploaded and given back. Exit code 4: the name is taken; 9: the time is over, and there is no
+snapshot; 10: another host has the volume.";
+
+pub(super) const SNAPSHOT_LIST: &str = "\
+Exit code 6: snapshots that cannot be read are listed as damaged; the others are listed all the same.";
+
+pub(super) const SNAPSHOT_DELETE: &str = "\
+Examples:
+  krait snapshot delete vm1 before-upgrade
+
+A deletion that was cut off is finished by the next one. Exit code 5: clones need it, which are named,
+or clients of this server read it.";
+
+pub(super) const CLONE_CREATE: &str = "\
+Examples:
+  krait clone create vm2 --from vm1@before-upgrade
+      Begin as that snapshot
+  krait clone create vm2 --from vm1
+      Begin as vm1 is now, with all that was acknowledged before the call
+
+A clone shares what it does not change with the volume that it was made from, and is a volume as any
+other: it can be written, moved to another host, snapshotted and cloned. Nothing is copied, whatever
+the size, and reads cost the same at any depth. What it was made from cannot be deleted before it.
+Exit code 4: the name is taken; 9: the time is over; 10: another host has the volume that is to be
+cloned as it is now.";
 
 pub(super) const INSPECT: &str = "\
 Examples:

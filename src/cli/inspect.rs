@@ -5,12 +5,13 @@ mod chunk_object;
 mod manifest;
 mod map_parts;
 mod segment;
+mod snapshot;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use chunk::{ChunkIndex, FormatError, Manifest, map_object};
+use chunk::{ChunkIndex, FormatError, Manifest, Snapshot, map_object};
 use wal::disk::DiskError;
 
 use crate::error::{Error, ErrorKind};
@@ -22,7 +23,7 @@ const MAX_OBJECT: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// None of the formats.
-    #[error("{}: this is no file of Krait's: give a WAL segment, chunk, map object or manifest", path.display())]
+    #[error("{}: this is no file of Krait's: give a WAL segment, chunk, map object, manifest or snapshot", path.display())]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -83,6 +84,9 @@ pub(super) fn inspect(path: &Path, json: bool) -> Result<(), Error> {
     let mut tries = Tries { path, length: None };
     if let Some(index) = tries.look(ChunkIndex::decode(&object))? {
         return chunk_object::show(path, &object, &index, json);
+    }
+    if let Some(found) = tries.look(Snapshot::decode(&object))? {
+        return snapshot::show(&found, json);
     }
     if let Some((seq, manifest)) = tries.look(Manifest::decode(&object))? {
         return manifest::show(seq, &manifest, json);

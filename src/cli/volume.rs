@@ -8,13 +8,14 @@ pub mod error;
 mod info;
 mod log;
 mod status;
-mod store;
+pub(super) mod store;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chunk::catalog::{self, NameError};
 use chunk::manifest_log::latest;
-use chunk::{Manifest, ManifestSeq, ObjectStore, ReadError, VolumeName};
+use chunk::{Manifest, ManifestSeq, ObjectStore, Parent, ReadError, VolumeName};
 use futures_lite::future::block_on;
 use serde::Serialize;
 use wal::VolumeId;
@@ -52,21 +53,21 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
         VolumeCommand::DropLog { name, yes, json } => {
             attach::drop_log(settings, name, *yes, json.json)
         }
-        VolumeCommand::Delete { name, yes, json } => {
-            delete::delete(settings, name, *yes, json.json)
+        VolumeCommand::Delete { name, yes, snapshots, json } => {
+            delete::delete(settings, name, (*yes, *snapshots), json.json)
         }
     }
 }
 
 /// A volume as the store knows it.
-struct Known {
-    id: VolumeId,
+pub(super) struct Known {
+    pub(super) id: VolumeId,
     seq: ManifestSeq,
     manifest: Manifest,
 }
 
 /// Reads the newest manifest of the volume with this name.
-fn known<S: ObjectStore>(store: &S, name: &VolumeName) -> Result<Known, VolumeError> {
+pub(super) fn known<S: ObjectStore>(store: &S, name: &VolumeName) -> Result<Known, VolumeError> {
     block_on(async {
         let missing = || VolumeError::NotFound { name: name.clone() };
         let id = catalog::find(store, name).await?.ok_or_else(missing)?;
@@ -85,12 +86,40 @@ struct VolumeView {
     size_bytes: u64,
     /// RFC 3339, UTC.
     created: String,
-    /// Number of its last opening for writing; 0 if there was none.
+    /// Number of its last opening for writing; 0 if there was none. A clone begins with that of
+    /// its parent.
     incarnation: u64,
     durability: &'static str,
     fencing: &'static str,
     /// How long a lease lasts, where one is needed.
     lease_seconds: Option<u16>,
+    /// What it was cloned from.
+    parent: Option<ParentView>,
+}
+
+/// What a volume was cloned from, in JSON.
+#[derive(Serialize)]
+struct ParentView {
+    /// Name of the volume, if that is known.
+    volume: Option<String>,
+    volume_id: String,
+    /// The snapshot; `None` if the volume was cloned as it was.
+    snapshot: Option<String>,
+}
+
+impl ParentView {
+    fn new(parent: &Parent) -> Self {
+        let snapshot = parent.name.clone_id().is_none().then(|| parent.name.to_string());
+        Self { volume: None, volume_id: parent.volume.to_string(), snapshot }
+    }
+
+    fn text(&self) -> String {
+        let volume = self.volume.as_ref().unwrap_or(&self.volume_id);
+        match &self.snapshot {
+            Some(snapshot) => format!("{volume}@{snapshot}"),
+            None => volume.clone(),
+        }
+    }
 }
 
 impl VolumeView {
@@ -104,12 +133,13 @@ impl VolumeView {
             durability: manifest.promises.durability.name(),
             fencing: manifest.promises.fencing.name(),
             lease_seconds: manifest.promises.fencing.lease().map(chunk::LeaseTerm::seconds),
+            parent: manifest.parent.as_ref().map(ParentView::new),
         }
     }
 }
 
 /// A time in milliseconds since 1970, as RFC 3339 in UTC with whole seconds.
-fn time_text(unix_ms: u64) -> String {
+pub(super) fn time_text(unix_ms: u64) -> String {
     let seconds = i64::try_from(unix_ms / 1000).ok();
     let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.map_or_else(|| format!("{unix_ms} ms after 1970"), |time| time.to_string())
@@ -139,23 +169,36 @@ fn new_volume(
     name: &VolumeName,
     size: VolumeSize,
 ) -> Result<catalog::NewVolume, Error> {
+    Ok(catalog::NewVolume {
+        name: name.clone(),
+        id: VolumeId(random_id()?),
+        size_bytes: size.bytes().0,
+        stripe_shift: MIN_STRIPE_SHIFT,
+        promises: settings.new_volumes,
+        created_unix_ms: now_unix_ms(),
+    })
+}
+
+/// The bits of an identity that nobody else has.
+///
+/// # Errors
+/// If the operating system gives none.
+pub(super) fn random_id() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     let source = Path::new("/dev/urandom");
     let random = std::fs::File::open(source);
     random
         .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut id))
         .map_err(|error| Error::file("read", source, error))?;
+    Ok(id)
+}
+
+/// The present, in milliseconds since 1970.
+pub(super) fn now_unix_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a command has no runtime to ask")]
     let now = std::time::SystemTime::now();
     let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(catalog::NewVolume {
-        name: name.clone(),
-        id: VolumeId(id),
-        size_bytes: size.bytes().0,
-        stripe_shift: MIN_STRIPE_SHIFT,
-        promises: settings.new_volumes,
-        created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-    })
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The JSON output of `list`.
@@ -184,6 +227,7 @@ fn list(settings: &Settings, json: bool) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
     }
+    view.name_parents();
     if json {
         output::print_json(&view)?;
     } else {
@@ -195,21 +239,40 @@ fn list(settings: &Settings, json: bool) -> Result<(), Error> {
     }
 }
 
+impl ListView {
+    /// Says what the volumes are named that others were cloned from.
+    fn name_parents(&mut self) {
+        let names: BTreeMap<_, _> =
+            self.volumes.iter().map(|volume| (volume.id.clone(), volume.name.clone())).collect();
+        for parent in self.volumes.iter_mut().filter_map(|volume| volume.parent.as_mut()) {
+            parent.volume = names.get(&parent.volume_id).cloned();
+        }
+    }
+}
+
 fn list_text(view: &ListView) -> String {
-    let columns = [
+    let mut columns = vec![
         ("NAME", Align::Left),
         ("SIZE", Align::Right),
         ("CREATED", Align::Left),
         ("ID", Align::Left),
     ];
+    let has_clones = view.volumes.iter().any(|volume| volume.parent.is_some());
+    if has_clones {
+        columns.push(("CLONE OF", Align::Left));
+    }
     let mut table = Table::new(&columns);
     for volume in &view.volumes {
-        table.row(vec![
+        let mut row = vec![
             volume.name.clone(),
             ByteSize(volume.size_bytes).to_string(),
             volume.created.clone(),
             volume.id.clone(),
-        ]);
+        ];
+        if has_clones {
+            row.push(volume.parent.as_ref().map(ParentView::text).unwrap_or_default());
+        }
+        table.row(row);
     }
     let damaged: String = view.damaged.iter().map(|text| format!("damaged: {text}\n")).collect();
     table.text() + &damaged

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::DataDirLock;
 use super::socket::{Address, read_line};
-use super::{Answer, ControlError, Op, Response, ServerInfo, VolumeStatus, limits};
+use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
 use crate::config::{Settings, Wait};
 
 /// A connection to the process that serves a data directory.
@@ -166,9 +166,54 @@ impl ControlClient {
     ///
     /// # Errors
     /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while clients are connected to it.
-    pub fn delete(&mut self, volume: String) -> Result<(), ControlError> {
-        match self.ask(&Op::Delete { volume })? {
+    pub fn delete(&mut self, volume: String, snapshots: bool) -> Result<(), ControlError> {
+        match self.ask(&Op::Delete { volume, snapshots })? {
             Answer::Deleted => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a snapshot made.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Retry`] when the time is over.
+    pub fn create_snapshot(
+        &mut self,
+        volume: String,
+        name: String,
+        timeout: Wait,
+    ) -> Result<SnapshotInfo, ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::CreateSnapshot { volume, name, seconds })? {
+            Answer::Snapshot(info) => Ok(info),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a snapshot deleted.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while something needs it.
+    pub fn delete_snapshot(&mut self, volume: String, name: String) -> Result<(), ControlError> {
+        match self.ask(&Op::DeleteSnapshot { volume, name })? {
+            Answer::Deleted => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a clone made; returns its identity.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Retry`] when the time is over.
+    pub fn clone_volume(
+        &mut self,
+        name: String,
+        (from, snapshot): (String, Option<String>),
+        timeout: Wait,
+    ) -> Result<String, ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::Clone { name, from, snapshot, seconds })? {
+            Answer::Cloned { id } => Ok(id),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

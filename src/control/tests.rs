@@ -69,16 +69,20 @@ impl Fixture {
 fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
     while let Ok(ControlRequest { op, reply }) = requests.recv_blocking() {
         match op {
-            Op::Delete { volume } if volume == "busy" => {
+            Op::Delete { volume, .. } if volume == "busy" => {
                 let message = "volume busy has 2 clients: disconnect them".to_owned();
                 reply.send(Err(Refusal { kind: ErrorKind::Busy, message }));
             }
             Op::Delete { .. } => reply.send(Ok(Answer::Deleted)),
             Op::Volumes => reply.send(Ok(Answer::Volumes { volumes: Vec::new() })),
             Op::Ping | Op::Status { .. } => reply.send(Ok(Answer::Drained)),
-            Op::Drain { .. } | Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } => {
-                drop(reply);
-            }
+            Op::Drain { .. }
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::DropLog { .. }
+            | Op::CreateSnapshot { .. }
+            | Op::DeleteSnapshot { .. }
+            | Op::Clone { .. } => drop(reply),
         }
     }
 }
@@ -88,8 +92,8 @@ fn questions_on_one_connection_are_answered_in_turn() {
     let fixture = Fixture::below("d");
     let mut client = fixture.client();
     assert_eq!(client.volumes().unwrap(), []);
-    client.delete("free".to_owned()).unwrap();
-    let refused = client.delete("busy".to_owned()).unwrap_err();
+    client.delete("free".to_owned(), false).unwrap();
+    let refused = client.delete("busy".to_owned(), true).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Busy);
     assert_eq!(refused.to_string(), "volume busy has 2 clients: disconnect them");
     assert!(matches!(client.server(), Err(ControlError::Unexpected { .. })));

@@ -226,6 +226,12 @@ impl<E: Env> Core<E> {
                 let opened = super::open::open(&self, number, volume, reason).await?;
                 Ok(opened.map_or(Answer::Done, |shared| Answer::Opened(number, shared)))
             }
+            Ask::View(snapshot) => self.view_registered(snapshot).await,
+            Ask::ViewAs(number, snapshot) => self.open_view(number, &snapshot).await,
+            Ask::Snapshot(volume, new) => {
+                let made = self.home_of(volume)?.snapshot(*new).await?;
+                Ok(Answer::Snapshot(Box::new(made)))
+            }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),

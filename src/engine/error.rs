@@ -1,5 +1,6 @@
 //! What can go wrong with a volume.
 
+use chunk::snapshot::SnapshotError;
 use chunk::{ReadError, StoreError};
 use wal::PoolError;
 use wal::disk::DiskError;
@@ -41,6 +42,15 @@ pub enum VolumeError {
         lba: u64,
         /// What is wrong, where.
         found: String,
+    },
+    /// A snapshot was not made.
+    #[error(transparent)]
+    Snapshot(std::sync::Arc<SnapshotError>),
+    /// The store took too long for a snapshot's cut; all is as if it had not been asked for.
+    #[error("volume {volume}: the store did not take all in time, so no snapshot was made")]
+    Late {
+        /// The volume's id.
+        volume: String,
     },
     /// The volume is being closed.
     #[error("the volume is closed")]

@@ -10,12 +10,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use chunk::ChunkId;
 use wal::disk::{Disk, DiskFile};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Lba, ShardBlock, ShardRun};
 
 use super::Env;
+use super::chunk_cache::ChunkKey;
 use super::error::VolumeError;
 use super::fetch_flight::{RangeFlight, timed_out};
 use super::fetch_plan::{ChunkJob, Job, Spot, Wanted, plan};
@@ -136,9 +138,10 @@ impl<E: Env> Shard<E> {
     }
 
     fn plan(&self, fetch: Fetch) -> VecDeque<Job> {
-        let (core, volume) = (&self.core, self.shared.volume);
+        let (core, lineage) = (&self.core, &self.shared.lineage);
         let granule = core.chunk_cache.granule();
         let chunks = plan(fetch.chunks, granule, |chunk, block| {
+            let volume = lineage.writer(chunk);
             match core.fetches.find(volume, chunk, block) {
                 Ok(flight) => {
                     let holds = flight.blocks.end - block;
@@ -153,6 +156,11 @@ impl<E: Env> Shard<E> {
         });
         let logged = fetch.logged.into_iter().map(|(run, place)| Job::Log(run, place));
         logged.chain(chunks.into_iter().map(Job::Chunk)).collect()
+    }
+
+    /// What the caches know a chunk by: clones have the chunks of their ancestors in common.
+    fn chunk_key(&self, chunk: ChunkId) -> ChunkKey {
+        (self.shared.lineage.writer(chunk), chunk)
     }
 
     fn start(&self, job: Job, arrived: &Rc<Signal>) -> Running<E> {
@@ -177,7 +185,7 @@ impl<E: Env> Shard<E> {
                 Spot::Cached => {
                     let (slot, signal) = (Slot::default(), arrived.clone());
                     let (core, found) = (self.core.clone(), Rc::clone(&slot));
-                    let (key, blocks) = ((self.shared.volume, job.chunk), job.blocks.clone());
+                    let (key, blocks) = (self.chunk_key(job.chunk), job.blocks.clone());
                     self.core.runtime.spawn(async move {
                         let read = core.chunk_cache.read(key, blocks).await;
                         found.replace(Some(read));
@@ -204,7 +212,7 @@ impl<E: Env> Shard<E> {
     ) -> Result<usize, VolumeError> {
         let ended = || running.iter().position(Running::has_ended);
         let asks_store = |read: &Running<E>| match read {
-            Running::Store(job, _) => Some(job.chunk.chunk_name(self.shared.volume)),
+            Running::Store(job, _) => Some(self.shared.lineage.chunk_name(job.chunk)),
             Running::Log(..) | Running::Cached(..) => None,
         };
         match running.iter().find_map(asks_store) {
@@ -242,7 +250,7 @@ impl<E: Env> Shard<E> {
                     return Ok(Ended::Taken);
                 }
                 let cache = &self.core.chunk_cache;
-                cache.forget((self.shared.volume, job.chunk), job.blocks.start);
+                cache.forget(self.chunk_key(job.chunk), job.blocks.start);
                 Ok(Ended::Lost(job.into_store_job(cache.granule())))
             }
             Running::Store(job, flight) => {
@@ -258,7 +266,7 @@ impl<E: Env> Shard<E> {
                 let first = flight.blocks.start;
                 let is_right = self.is_right(&job, first, &bytes);
                 if !is_right && !planted::is(Bug::NoChunkChecksum) {
-                    let name = job.chunk.chunk_name(self.shared.volume);
+                    let name = self.shared.lineage.chunk_name(job.chunk);
                     let lba = self.shared.layout.to_volume(self.id, job.parts[0].run.start);
                     let found = format!("{name} holds other bytes than were sealed");
                     return Err(self.corrupt(lba, found));

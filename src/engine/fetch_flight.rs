@@ -130,7 +130,7 @@ impl<E: Env> Core<E> {
         wanted: Range<u32>,
         blocks: Range<u32>,
     ) -> Rc<RangeFlight> {
-        let volume = shared.volume;
+        let volume = shared.lineage.writer(chunk);
         if let Ok(found) = self.fetches.find(volume, chunk, wanted.start)
             && wanted.end <= found.blocks.end
         {
@@ -162,7 +162,7 @@ impl<E: Env> Core<E> {
         wanted: Range<u32>,
         blocks: Range<u32>,
     ) -> Result<Rc<Vec<u8>>, VolumeError> {
-        let name = chunk.chunk_name(shared.volume);
+        let name = shared.lineage.chunk_name(chunk);
         let whole = payload_range(PayloadBlock(blocks.start), blocks.len() as u32);
         let least = payload_range(PayloadBlock(blocks.start), wanted.end - blocks.start);
         let get = async || {

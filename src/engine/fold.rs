@@ -112,7 +112,7 @@ impl<E: Env> Shard<E> {
             return Ok(page);
         }
         let Some(at) = at else { return Ok(Rc::default()) };
-        let identity = PageIdentity { volume: self.shared.volume, index };
+        let identity = PageIdentity { volume: self.shared.lineage.writer(at.object), index };
         self.core.fetch_page(identity, at, deadline).await
     }
 
@@ -177,7 +177,8 @@ impl<E: Env> Coordinator<E> {
             let mut segment = match places.get(&index) {
                 None => DirectorySegment::new(index),
                 Some(at) => {
-                    let identity = SegmentIdentity { volume, index };
+                    let writer = self.shared.lineage.writer(at.object);
+                    let identity = SegmentIdentity { volume: writer, index };
                     read_segment(&self.core.store, identity, *at).await?
                 }
             };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef};
+use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef, Snapshot, SnapshotHeader};
 use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
@@ -14,6 +14,7 @@ use super::fetch_health::StoreState;
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
 use super::shared::Shared;
+use super::snapshot::NewSnapshot;
 
 /// Bytes `[at, at + len)` in the address space of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +103,12 @@ pub enum Ask {
     OpenAs(VolumeNo, VolumeId, Reason),
     /// For the home of a volume: publish all that is acknowledged.
     Drain(VolumeNo),
+    /// For the home of a volume: make a snapshot of it.
+    Snapshot(VolumeNo, Box<NewSnapshot>),
+    /// For the registry: open a snapshot for reading, if it is not open yet.
+    View(Arc<Snapshot>),
+    /// For the home of a snapshot: open it under this number.
+    ViewAs(VolumeNo, Arc<Snapshot>),
     /// For the home of a volume: see to it that this host still has it.
     Renew(VolumeNo),
     /// For the home of a volume: count what it holds.
@@ -238,7 +245,9 @@ pub enum Answer {
     },
     /// What a shard, or a volume, holds.
     Counts(Counts),
-    /// The volume is open.
+    /// What the snapshot is that was made.
+    Snapshot(Box<SnapshotHeader>),
+    /// The volume, or snapshot, is open.
     Opened(VolumeNo, Arc<Shared>),
 }
 

@@ -58,8 +58,8 @@ pub async fn open<E: Env>(
     let layout = layout.expect("manifests are checked, and there is at least one core");
     let epoch = Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1);
     let shared = Arc::new(Shared::new(&manifest, layout, lease, epoch));
-    let unfolded = read_unfolded(core, volume, &manifest).await?;
-    let pages = read_directory(core, volume, &manifest, layout).await?;
+    let unfolded = read_unfolded(core, &manifest).await?;
+    let pages = read_directory(core, &manifest, layout).await?;
     let directory = log_directory(volume);
     let tenure = manifest.tenure;
     let leftovers: Vec<_> = found.files.iter().map(|name| format!("{directory}/{name}")).collect();
@@ -85,7 +85,7 @@ pub async fn open<E: Env>(
     Ok(Some(shared))
 }
 
-async fn newest_manifest<E: Env>(
+pub(super) async fn newest_manifest<E: Env>(
     core: &Core<E>,
     volume: VolumeId,
 ) -> Result<(ManifestSeq, Manifest), VolumeError> {
@@ -246,24 +246,25 @@ async fn elsewhere<E: Env>(core: &Core<E>, volume: VolumeId, manifest: &Manifest
     }
 }
 
-async fn read_unfolded<E: Env>(
+pub(super) async fn read_unfolded<E: Env>(
     core: &Core<E>,
-    volume: VolumeId,
     manifest: &Manifest,
 ) -> Result<Arc<Vec<ChunkIndex>>, VolumeError> {
-    let read = |id: &ChunkId| read_index(&core.store, volume, *id);
+    let lineage = manifest.lineage();
+    let read = |id: &ChunkId| read_index(&core.store, lineage.writer(*id), *id);
     Ok(Arc::new(abreast(OPENING_READS, manifest.unfolded.iter().map(read)).await?))
 }
 
 /// Places of all map pages, by the shard that owns them.
-async fn read_directory<E: Env>(
+pub(super) async fn read_directory<E: Env>(
     core: &Core<E>,
-    volume: VolumeId,
     manifest: &Manifest,
     layout: Layout,
 ) -> Result<Vec<Vec<(PageIndex, PageRef)>>, VolumeError> {
     let mut pages: Vec<_> = (0..layout.shards()).map(|_| Vec::new()).collect();
+    let lineage = manifest.lineage();
     let read = |(index, at): &(SegmentIndex, PageRef)| {
+        let volume = lineage.writer(at.object);
         read_segment(&core.store, SegmentIdentity { volume, index: *index }, *at)
     };
     for segment in abreast(OPENING_READS, manifest.directory.iter().map(read)).await? {
@@ -274,7 +275,7 @@ async fn read_directory<E: Env>(
     Ok(pages)
 }
 
-async fn open_shards<E: Env>(
+pub(super) async fn open_shards<E: Env>(
     core: &Rc<Core<E>>,
     number: VolumeNo,
     shared: &Arc<Shared>,

@@ -47,7 +47,10 @@ impl Class {
             Ask::OpenShard(_) | Ask::Keep(_) | Ask::Dirty { .. } => Self::Cut,
             Ask::Open(..)
             | Ask::OpenAs(..)
+            | Ask::View(_)
+            | Ask::ViewAs(..)
             | Ask::Drain(_)
+            | Ask::Snapshot(..)
             | Ask::Renew(_)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ahash::AHashMap;
+use chunk::Snapshot;
 use wal::VolumeId;
 use wal::runtime::Runtime as _;
 
@@ -21,7 +22,7 @@ use super::signal::Signal;
 use super::volume::Volume;
 
 /// The core that knows which volumes are open.
-const KEEPER: CoreId = CoreId(0);
+pub(super) const KEEPER: CoreId = CoreId(0);
 
 enum Entry {
     Opening,
@@ -194,6 +195,21 @@ impl<E: Env> Core<E> {
         volume: VolumeId,
         reason: Reason,
     ) -> Outcome {
+        self.open_once(volume, reason, move |number| Ask::OpenAs(number, volume, reason)).await
+    }
+
+    /// Opens a snapshot unless it is open or being opened.
+    pub(super) async fn view_registered(self: &Rc<Self>, snapshot: Arc<Snapshot>) -> Outcome {
+        let id = snapshot.id.as_volume();
+        self.open_once(id, Reason::Use, move |number| Ask::ViewAs(number, snapshot)).await
+    }
+
+    async fn open_once(
+        self: &Rc<Self>,
+        volume: VolumeId,
+        reason: Reason,
+        how: impl FnOnce(VolumeNo) -> Ask + 'static,
+    ) -> Outcome {
         let registry = &self.registry;
         let open = || {
             let mut volumes = registry.volumes.borrow_mut();
@@ -216,7 +232,7 @@ impl<E: Env> Core<E> {
         let opening = Rc::<Opening>::default();
         let (core, opened) = (self.clone(), opening.clone());
         self.runtime.spawn(async move {
-            let outcome = core.open_anew(volume, reason, stopped).await;
+            let outcome = core.open_anew(volume, how, stopped).await;
             opened.outcome.replace(Some(outcome));
             opened.ended.notify();
         });
@@ -227,7 +243,7 @@ impl<E: Env> Core<E> {
     async fn open_anew(
         self: &Rc<Self>,
         volume: VolumeId,
-        reason: Reason,
+        how: impl FnOnce(VolumeNo) -> Ask,
         stopped: Option<VolumeNo>,
     ) -> Outcome {
         if let Some(number) = stopped {
@@ -237,7 +253,7 @@ impl<E: Env> Core<E> {
         let registry = &self.registry;
         let number = VolumeNo(registry.numbers.get());
         registry.numbers.set(number.0 + 1);
-        let outcome = self.ask(self.home(number), Ask::OpenAs(number, volume, reason)).await;
+        let outcome = self.ask(self.home(number), how(number)).await;
         let mut volumes = registry.volumes.borrow_mut();
         match &outcome {
             Ok(Answer::Opened(number, shared)) => {
@@ -257,7 +273,9 @@ impl<E: Env> Core<E> {
     /// For the home of a volume: a last cut, then the end on all cores. If everything is published
     /// the volume is given back: any host may open it from then on.
     pub(super) async fn close(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
-        let coordinator = self.home_of(volume)?;
+        let Some(coordinator) = self.coordinator(volume) else {
+            return self.close_view(volume).await;
+        };
         coordinator.end().await;
         let stopped = coordinator.shared.alive();
         let outcomes = coordinator.ask_all(|_| super::message::ShardAsk::Close).await;

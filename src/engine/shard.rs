@@ -108,7 +108,9 @@ impl<E: Env> Shard<E> {
             syncing_bytes: Cell::new(0),
             streams: RefCell::default(),
         });
-        shard.start_tasks();
+        if !shard.shared.is_view {
+            shard.start_tasks();
+        }
         core.add_shard(volume, shard);
         Ok(())
     }
@@ -179,6 +181,10 @@ impl<E: Env> Shard<E> {
             ShardAsk::Stopped => {
                 self.log.wake_all();
                 Ok(Answer::Done)
+            }
+            ShardAsk::Close if self.shared.is_view => {
+                self.core.remove_shard(self.volume);
+                Ok(Answer::Closed { is_covered: true })
             }
             ShardAsk::Close => {
                 self.log.clone().trim().await;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chunk::{Durability, Manifest};
+use chunk::{Durability, Lineage, Manifest};
 use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
 
 use super::error::VolumeError;
@@ -20,8 +20,12 @@ struct Positions {
 
 /// One opening of a volume for writing, as all its cores see it.
 pub struct Shared {
-    /// The volume.
+    /// The volume; of an open snapshot, the snapshot.
     pub volume: VolumeId,
+    /// Whose objects those are that its map refers to.
+    pub lineage: Lineage,
+    /// Whether it is a snapshot: never written, without a log, a coordinator and a host.
+    pub is_view: bool,
     /// How its blocks are dealt.
     pub layout: Layout,
     /// Bytes that a client sees.
@@ -48,6 +52,8 @@ impl Shared {
     pub fn new(manifest: &Manifest, layout: Layout, lease: Lease, epoch: Epoch) -> Self {
         Self {
             volume: manifest.volume,
+            lineage: manifest.lineage(),
+            is_view: false,
             layout,
             size_bytes: manifest.size_bytes,
             incarnation: manifest.incarnation,
@@ -60,6 +66,12 @@ impl Shared {
             dirty_noted: AtomicBool::new(false),
             poison: OnceLock::new(),
         }
+    }
+
+    /// The same, as a snapshot of this identity that is only read.
+    #[must_use]
+    pub fn as_view(self, snapshot: VolumeId) -> Self {
+        Self { volume: snapshot, is_view: true, durability: Durability::Writeback, ..self }
     }
 
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a

@@ -63,6 +63,11 @@ impl<E: Env> Volume<E> {
         Ok(Self { core, number, shared, own })
     }
 
+    /// Whether it is a snapshot, which must not be written to.
+    pub fn is_view(&self) -> bool {
+        self.shared.is_view
+    }
+
     /// Bytes that a client sees.
     pub fn size_bytes(&self) -> u64 {
         self.shared.size_bytes
@@ -144,6 +149,7 @@ impl<E: Env> Volume<E> {
     /// # Errors
     /// The volume is stopped.
     pub fn write_now(&self, offset: u64, data: &[u8]) -> Result<usize, VolumeError> {
+        self.assert_writable();
         match self.own_blocks(offset, data.len()) {
             Some(start) if !self.is_strict() && !self.own.is_tight() => {
                 self.own.try_write(start, data)
@@ -170,6 +176,7 @@ impl<E: Env> Volume<E> {
     /// # Errors
     /// The volume is stopped or the local disk is full. Some of the blocks may be written.
     pub async fn write(&self, offset: u64, data: Bytes) -> Result<(), VolumeError> {
+        self.assert_writable();
         self.assert_inside(offset, data.len() as u64);
         let parts = self.parts(offset, data.len());
         let mut calls = Vec::new();
@@ -211,6 +218,7 @@ impl<E: Env> Volume<E> {
     /// # Errors
     /// As [`Self::write`].
     pub async fn punch(&self, offset: u64, len: u64, kind: HoleKind) -> Result<(), VolumeError> {
+        self.assert_writable();
         self.assert_inside(offset, len);
         let block = BLOCK_BYTES as u64;
         let end = offset + len;
@@ -331,6 +339,10 @@ impl<E: Env> Volume<E> {
 
     pub(super) async fn start(&self, shard: ShardId, ask: ShardAsk) -> Call {
         self.core.peers.start(CoreId(shard.0), Ask::Shard(self.number, ask)).await
+    }
+
+    fn assert_writable(&self) {
+        assert!(!self.shared.is_view, "the export of a snapshot refuses writes");
     }
 
     fn assert_inside(&self, offset: u64, len: u64) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chunk::{Manifest, VolumeName, Workers, catalog};
+use chunk::{Manifest, SnapshotName, VolumeName, Workers, catalog};
 use wal::VolumeId;
 use wal::runtime::Runtime;
 
@@ -15,10 +15,10 @@ use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
 use super::report::Report;
-use super::{kept, volumes};
+use super::{copies, kept, volumes};
 use crate::config::limits::MAX_WAIT;
 use crate::config::{Listen, Settings};
-use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo};
+use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, SnapshotInfo};
 use crate::engine::error::VolumeError;
 use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
@@ -84,9 +84,34 @@ impl Admin {
                 let (name, id) = self.find(&volume).await?;
                 self.drop_log(&name, id).await
             }
-            Op::Delete { volume } => {
+            Op::Delete { volume, snapshots } => {
                 let (name, id) = self.find(&volume).await?;
-                self.delete(&name, id).await
+                self.delete(&name, id, snapshots).await
+            }
+            Op::CreateSnapshot { volume, name, seconds } => {
+                let (volume, id) = self.find(&volume).await?;
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                let new = copies::new_snapshot(snapshot_name(&name)?, timeout);
+                let made = copies::snapshot(&self.local, &volume, id, new).await;
+                let made = made.map_err(|error| refusal(error.kind(), &error))?;
+                Ok(Answer::Snapshot(SnapshotInfo::new(&volume, &made)))
+            }
+            Op::DeleteSnapshot { volume, name } => {
+                let (volume, id) = self.find(&volume).await?;
+                let name = snapshot_name(&name)?;
+                let deleted = copies::delete_snapshot(&self.local, (id, &volume), &name).await;
+                deleted.map_err(|error| refusal(error.kind(), &error))?;
+                Ok(Answer::Deleted)
+            }
+            Op::Clone { name, from, snapshot, seconds } => {
+                let name =
+                    VolumeName::new(name).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+                let (from, id) = self.find(&from).await?;
+                let snapshot = snapshot.map(|name| snapshot_name(&name)).transpose()?;
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                let made = copies::clone(&self.local, (id, &from), snapshot, name, timeout).await;
+                let made = made.map_err(|error| refusal(error.kind(), &error))?;
+                Ok(Answer::Cloned { id: made.volume.to_string() })
             }
         }
     }
@@ -213,9 +238,15 @@ impl Admin {
     /// Deletes a volume that nobody uses:
     ///
     /// 1. Keep clients away and close the volume. A power cut leaves it as it was.
-    /// 2. Delete its name, then its objects. A power cut after the name is gone leaves garbage.
+    /// 2. Delete its snapshots, if they are to go, its name and its objects. A power cut after the
+    ///    name is gone leaves garbage.
     /// 3. Remove its log, which no volume will ever look for again.
-    async fn delete(&self, name: &VolumeName, id: VolumeId) -> Result<Answer, Refusal> {
+    async fn delete(
+        &self,
+        name: &VolumeName,
+        id: VolumeId,
+        snapshots: bool,
+    ) -> Result<Answer, Refusal> {
         let local = &self.local;
         let Some(_deleting) = local.clients.begin_deleting(id) else {
             return Err(in_use(name));
@@ -223,8 +254,8 @@ impl Admin {
         if let Err(error) = local.core.shut(id).await {
             log::warn!("volume {name}: {error}");
         }
-        let deleted = catalog::delete(&local.core.store, name).await;
-        deleted.map_err(|error| refusal(ErrorKind::Io, &error))?;
+        let deleted = copies::delete_volume(local, name, id, snapshots).await;
+        deleted.map_err(|error| refusal(error.kind(), &error))?;
         let log = self.settings.wal_dir(id);
         let removed = self.workers.run(move || std::fs::remove_dir_all(log)).await;
         match removed.map_err(|error| refusal(ErrorKind::Bug, &error))? {
@@ -238,6 +269,10 @@ impl Admin {
             }
         }
     }
+}
+
+fn snapshot_name(text: &str) -> Result<SnapshotName, Refusal> {
+    SnapshotName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))
 }
 
 fn in_use(name: &VolumeName) -> Refusal {

@@ -7,6 +7,7 @@ use chunk::catalog::CreateError;
 use chunk::{ErrorKind as ChunkErrorKind, ReadError, VolumeName};
 
 use super::attach::AttachError;
+use super::copies::CopyError;
 use super::drain::DrainError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
@@ -77,6 +78,9 @@ pub enum ServeError {
     /// A volume could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A snapshot was not made.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// Signals cannot be caught.
     #[error("catch SIGTERM and SIGINT: {0}")]
     Signals(#[source] io::Error),
@@ -109,6 +113,7 @@ impl ServeError {
             Self::HostId { .. } => ErrorKind::Corrupt,
             Self::Drain(error) => error.kind(),
             Self::Attach(error) => error.kind(),
+            Self::Copy(error) => error.kind(),
         }
     }
 }

@@ -123,6 +123,8 @@ mod tests {
             cut: Cut::default(),
             directory: Vec::new(),
             unfolded: Vec::new(),
+            parent: None,
+            ancestors: chunk::Ancestors::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use wal::runtime::Runtime;
 use super::attach::Attach;
 use super::clients::{Admitted, Clients};
 use super::connection;
+use super::copies::TakeSnapshot;
 use super::drain::Drain;
 use super::error::ServeError;
 use super::lead::Lead;
@@ -58,6 +59,8 @@ pub(super) enum Role {
     Detach(Drain),
     /// To open one volume for this host.
     Attach(Attach),
+    /// To make a snapshot of one volume.
+    Snapshot(Box<TakeSnapshot>),
 }
 
 /// What a core starts with.
@@ -86,6 +89,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Drain(drain) => drain.run(local).await,
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
+                Role::Snapshot(take) => take.run(local).await,
             }
         }
         None => {

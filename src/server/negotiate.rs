@@ -3,8 +3,8 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use chunk::VolumeName;
 use chunk::catalog::{self, NameError};
+use chunk::{SnapshotName, VolumeName, snapshot};
 use nbd::{
     CloseReason, Config, ExportInfo, ExportSummary, Handshake, Negotiated, Purpose, Refusal, Step,
     TlsPolicy,
@@ -142,6 +142,7 @@ async fn find(
             Ok([only]) => only,
             Err(_) => return Err(Refusal::UnknownExport.into()),
         },
+        name if name.contains('@') => return find_snapshot(local, name, purpose).await,
         name => {
             let name = VolumeName::new(name).map_err(|_| Refusal::UnknownExport)?;
             let found = catalog::find(&local.core.store, &name).await;
@@ -165,6 +166,38 @@ async fn find(
             })?;
             let export = local.export(&name, volume.size_bytes());
             Ok((export, Some(Opened { volume, entered })))
+        }
+    }
+}
+
+/// Finds the snapshot `volume@snapshot`, and opens it for reading if the client goes on with it.
+async fn find_snapshot(
+    local: &Rc<Local>,
+    text: &str,
+    purpose: Purpose,
+) -> Result<(ExportInfo, Option<Opened>), No> {
+    let store = &local.core.store;
+    let (name, snapshot) = text.split_once('@').expect("it has one");
+    let name = VolumeName::new(name).map_err(|_| Refusal::UnknownExport)?;
+    let snapshot = SnapshotName::new(snapshot).map_err(|_| Refusal::UnknownExport)?;
+    let found = catalog::find(store, &name).await.map_err(|error| unusable(&name, &error))?;
+    let id = found.ok_or(Refusal::UnknownExport)?;
+    let export = |size| ExportInfo { read_only: true, ..ExportInfo::new(text, size) };
+    match purpose {
+        Purpose::Describe => {
+            let found = snapshot::read_header(store, id, &snapshot).await;
+            let header = found.map_err(|error| unusable(&name, &error))?;
+            Ok((export(header.ok_or(Refusal::UnknownExport)?.size_bytes), None))
+        }
+        Purpose::Open => {
+            let found = snapshot::read(store, id, &snapshot).await;
+            let snapshot = found.map_err(|error| unusable(&name, &error))?;
+            let snapshot = snapshot.ok_or(Refusal::UnknownExport)?;
+            let entered = local.clients.enter(snapshot.id.as_volume());
+            let entered = entered.ok_or(Refusal::UnknownExport)?;
+            let opened = local.core.view(snapshot).await;
+            let volume = opened.map_err(|error| unusable(&name, &error))?;
+            Ok((export(volume.size_bytes()), Some(Opened { volume, entered })))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The engine as a subject: the code that the product runs, in a simulated world.
 
+mod copies;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -107,6 +109,8 @@ impl Subject for Engine {
 
     const ENDURES: bool = true;
 
+    const COPIES: bool = true;
+
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
         PROCESSES.with_borrow_mut(|all| {
             let dead = all.extract_if(.., |(host, _)| !host.is_alive());
@@ -185,6 +189,34 @@ impl Subject for Engine {
         Ok(handle.core.drain(handle.volume.number()).await?)
     }
 
+    async fn snapshot(handle: &Handle, number: u32) -> Result<(), OpError> {
+        Ok(copies::snapshot(handle, number).await?)
+    }
+
+    async fn view(handle: &Handle, number: u32) -> Result<Handle, String> {
+        copies::view(handle, number).await.map_err(|error| error.to_string())
+    }
+
+    async fn close_view(view: &Handle) -> Result<(), String> {
+        copies::close(view).await.map_err(|error| error.to_string())
+    }
+
+    async fn clone_of(handle: &Handle, snapshot: u32, number: u32) -> Result<Handle, String> {
+        copies::clone_of(handle, snapshot, number).await
+    }
+
+    async fn reopen(clone: &Handle) -> Result<Handle, String> {
+        copies::reopen(clone).await.map_err(|error| error.to_string())
+    }
+
+    async fn delete_clone(clone: &Handle, number: u32) -> Result<(), String> {
+        copies::delete_clone(clone, number).await
+    }
+
+    async fn delete_snapshot(handle: &Handle, number: u32) -> Result<bool, String> {
+        copies::delete_snapshot(handle, number).await
+    }
+
     async fn close(handle: &Handle) -> Result<(), OpError> {
         handle.volume.flush().await?;
         Ok(handle.keeper.shut(VOLUME).await?)
@@ -220,7 +252,8 @@ impl Subject for Engine {
     }
 
     async fn check(handle: &Handle) -> Result<(), String> {
-        let report = chunk::check::check(&handle.core.store, VOLUME, |_| ()).await;
+        let volume = handle.volume.shared().volume;
+        let report = chunk::check::check(&handle.core.store, volume, |_| ()).await;
         match report.is_clean() {
             true => Ok(()),
             false => Err(format!("{:?}", report.problems)),

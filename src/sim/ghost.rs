@@ -70,6 +70,13 @@ impl Ghost {
             }
             Command::Flush => (S::flush(volume).await, 0, before > 0),
             Command::Cut => (S::cut(volume).await, 0, before > 0),
+            Command::Snapshot => match S::snapshot(volume, u32::MAX).await {
+                Ok(()) => {
+                    let deed = "made a snapshot of what it had".to_owned();
+                    return Err(Fault::Trespass(deed));
+                }
+                Err(_) => return Ok(true),
+            },
         };
         self.answered(command, &reply)?;
         if reply.is_err() {

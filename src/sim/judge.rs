@@ -15,6 +15,8 @@
 //!    [`Judge::judge_image`]). A cut that succeeded covers what was answered before it was sent,
 //!    and so does age, where the world says so.
 //! 5. Zeros where a version was expected are a verdict of their own.
+//! 6. A snapshot is one instant between its sending and its reply (see [`Judge::judge_picture`]), and
+//!    stays that.
 //!
 //! TRIM and WRITE_ZEROES write the value zero. A write whose reply was an error may be there or
 //! not, from then on until the crash.
@@ -22,6 +24,7 @@
 mod history;
 mod image;
 mod log;
+mod picture;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -35,6 +38,7 @@ use super::content::{self, Content};
 use history::{History, Observer, Value};
 use log::Log;
 pub use log::{Command, OpId};
+use picture::Picture;
 pub use verdict::{Verdict, Violation};
 
 /// Sectors of one block.
@@ -46,6 +50,7 @@ pub struct Judge {
     volume: u64,
     log: Log,
     sectors: BTreeMap<u64, History>,
+    pictures: Vec<Picture>,
     /// Whether what only the loss of the disk can bring back was forgotten.
     forgetful: bool,
 }
@@ -58,7 +63,8 @@ impl Judge {
     pub fn new(volume: u64, tracked: &[Range<u64>], durability: Durability) -> Self {
         let sectors = tracked.iter().cloned().flatten();
         let sectors = sectors.map(|sector| (sector, History::default())).collect();
-        Self { volume, log: Log::new(durability), sectors, forgetful: false }
+        let (log, pictures) = (Log::new(durability), Vec::new());
+        Self { volume, log, sectors, pictures, forgetful: false }
     }
 
     /// Tells the world's time, for promises that depend on age.
@@ -75,7 +81,7 @@ impl Judge {
     pub fn invoke(&mut self, command: Command) -> OpId {
         let op = self.log.invoke(command);
         match command {
-            Command::Read { .. } | Command::Flush | Command::Cut => {}
+            Command::Read { .. } | Command::Flush | Command::Cut | Command::Snapshot => {}
             Command::Write { first, count, .. } => {
                 let tracked = self.sectors.range_mut(first..first + count);
                 assert_eq!(tracked.map(|(_, h)| h.add(op)).count() as u64, count, "untracked");
@@ -104,6 +110,9 @@ impl Judge {
     pub fn done(&mut self, op: OpId) {
         assert!(!matches!(self.log.op(op).command, Command::Read { .. }), "reads bring bytes");
         self.log.succeed(op);
+        if self.log.op(op).command == Command::Snapshot {
+            self.pictures.push(Picture::new(op, &self.log, &self.sectors));
+        }
     }
 
     /// A command failed with an error.

@@ -42,6 +42,9 @@ pub const MIN_CRASHES: u64 = 3;
 /// Most sectors of one request of the workload: 64 KiB.
 pub const MAX_REQUEST_SECTORS: u64 = 128;
 
+/// Most snapshots that there are at a time.
+pub const MAX_SNAPSHOTS: usize = 4;
+
 /// Most blocks that a world writes to, over all its windows.
 pub const MAX_TRACKED_BLOCKS: u64 = 64;
 

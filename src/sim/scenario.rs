@@ -2,12 +2,12 @@
 //! seeds, so that bugs which one feature hides from another can show.
 
 mod focus;
+mod troubles;
 
 use std::ops::Range;
 use std::time::Duration;
 
-use chunk::limits::MIN_LEASE_SECONDS;
-use chunk::{Durability, Fencing, LeaseTerm, Promises};
+use chunk::Promises;
 
 use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
@@ -87,6 +87,8 @@ pub struct Mix {
     pub zero: u64,
     /// Cuts.
     pub cut: u64,
+    /// Snapshots.
+    pub snapshot: u64,
 }
 
 impl Mix {
@@ -94,13 +96,14 @@ impl Mix {
         let mut weight = |most: u64| if random.chance(3) { 0 } else { 1 + random.below(most) };
         let (fua, read, flush) = (weight(8), weight(20), weight(8));
         let (discard, zero, cut) = (weight(6), weight(6), weight(4));
-        Self { write: 10 + weight(30), fua, read, flush, discard, zero, cut }
+        Self { write: 10 + weight(30), fua, read, flush, discard, zero, cut, snapshot: 0 }
     }
 
     /// Sum of all weights.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.write + self.fua + self.read + self.flush + self.discard + self.zero + self.cut
+        let changes = self.write + self.fua + self.discard + self.zero;
+        changes + self.read + self.flush + self.cut + self.snapshot
     }
 }
 
@@ -172,6 +175,8 @@ pub struct Scenario {
     pub rot_one_in: u64,
     /// What goes wrong with the store.
     pub store: StoreFaults,
+    /// One in this many looks at snapshots makes a clone of one; none if 0.
+    pub clone_one_in: u64,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
     /// Sizes and limits for the subject.
@@ -210,6 +215,7 @@ impl Scenario {
             take_over_one_in: 0,
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             cache_rot_one_in: 0,
+            clone_one_in: 0,
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             fails_at: None,
             full_one_in: 0,
@@ -227,14 +233,17 @@ impl Scenario {
             outage_one_in: if random.chance(4) { 3 } else { 0 },
             tuning: Tuning::draw(random),
         };
-        drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches().with_promises()
+        let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
+        drawn.with_promises().with_snapshots()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
     /// blocks around the edge between them.
     #[must_use]
     pub fn calm() -> Self {
-        let quiet = Mix { write: 1, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0 };
+        let none =
+            Mix { write: 0, fua: 0, read: 0, flush: 0, discard: 0, zero: 0, cut: 0, snapshot: 0 };
+        let quiet = Mix { write: 1, ..none };
         Self {
             volume_blocks: 2 * STRIPE_BLOCKS,
             windows: std::iter::once(STRIPE_BLOCKS - 2..STRIPE_BLOCKS + 2).collect(),
@@ -251,6 +260,7 @@ impl Scenario {
             rest_one_in: 0,
             rot_one_in: 0,
             cache_rot_one_in: 0,
+            clone_one_in: 0,
             outage_one_in: 0,
             store: StoreFaults::default(),
             tuning: Tuning {
@@ -270,96 +280,6 @@ impl Scenario {
             },
             ..Self::draw(0)
         }
-    }
-
-    /// Adds what can happen to the machine as a whole.
-    fn with_losses(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "losses");
-        if random.chance(3) {
-            self.disk_loss_one_in = random.within(2..5);
-            // Many cuts in each life, so that what is lost begins in the middle of something.
-            self.store.fast = random.chance(2);
-            self.life_steps = random.scaled(500..4000);
-            self.long_lives = true;
-            // Cores that are busy with something else.
-            self.tuning.ring_delay *= [1, 20][random.below(2) as usize];
-            if random.chance(2) {
-                self.near = true;
-                self.windows = draw_stripes(self.volume_blocks, random);
-                self.most_cores = 4;
-                if random.chance(2) {
-                    // Writes that nothing holds up, and cuts in the midst of them.
-                    (self.mix.flush, self.mix.fua, self.mix.cut) = (0, 0, 0);
-                    self.tuning.cut_blocks = random.scaled(8..64);
-                }
-            }
-            if random.chance(3) {
-                self.think = Duration::from_millis(random.scaled(10..400));
-            }
-        }
-        self
-    }
-
-    /// Adds what can go wrong with a store besides plain errors.
-    fn with_a_bad_store(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "bad store");
-        if self.store.error_one_in > 0 && random.chance(3) {
-            self.store.hang_one_in = random.scaled(3..20);
-        }
-        if random.chance(5) {
-            self.take_over_one_in = random.within(1..4);
-        } else if random.chance(5) {
-            self.store.lie_one_in = random.scaled(4..60);
-        }
-        self
-    }
-
-    /// Adds what can go wrong with a disk besides plain errors.
-    fn with_a_bad_disk(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "bad disk");
-        if random.chance(5) {
-            self.full_one_in = random.within(1..4);
-        }
-        if random.chance(5) {
-            self.rot_one_in = random.within(1..4);
-            self.rest_one_in = random.within(0..3);
-            if random.chance(2) {
-                // Logs that no manifest covers.
-                self.tuning.cut_every = Duration::from_secs(100);
-                self.mix.cut = random.below(2);
-            }
-        }
-        self
-    }
-
-    /// Adds what reads do beside reading: a cache on the disk that is too small for the chunks and
-    /// rots, and reading ahead.
-    fn with_caches(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "caches");
-        if random.chance(2) {
-            let (slabs, slab_slots) = (random.scaled(1..4) as u32, random.scaled(1..8) as u32);
-            self.tuning.disk_cache = CacheSize { slabs, slab_slots };
-            self.cache_rot_one_in = if random.chance(2) { 0 } else { random.scaled(1..4) };
-        }
-        if random.chance(2) {
-            self.tuning.read_ahead_blocks = random.scaled(1..256);
-        }
-        self
-    }
-
-    /// Adds what the volume promises beyond the usual.
-    fn with_promises(mut self) -> Self {
-        let random = &mut Random::stream(self.seed, "promises");
-        let durability = [Durability::Wal, Durability::Remote];
-        if random.chance(4) {
-            self.tuning.promises.durability = *random.pick(&durability);
-        }
-        if random.chance(if self.take_over_one_in > 0 { 2 } else { 8 }) {
-            let seconds = random.within(MIN_LEASE_SECONDS.into()..4 * u64::from(MIN_LEASE_SECONDS));
-            let term = LeaseTerm::new(seconds).expect("within the limits");
-            self.tuning.promises.fencing = Fencing::Lease(term);
-        }
-        self
     }
 
     /// The windows in sectors.
@@ -400,6 +320,8 @@ fn draw_windows(volume_blocks: u64, random: &mut Random) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use chunk::Durability;
+
     use super::*;
 
     #[test]
@@ -417,7 +339,9 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 19] = [
+        let features: [fn(&Scenario) -> bool; 21] = [
+            |s| s.mix.snapshot > 0,
+            |s| s.clone_one_in > 0,
             |s| s.tuning.promises.durability == Durability::Wal,
             |s| s.tuning.promises.durability == Durability::Remote,
             |s| s.tuning.promises.fencing.lease().is_some(),

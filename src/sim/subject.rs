@@ -56,6 +56,9 @@ pub trait Subject: 'static {
     /// Whether it copes with full disks, lies of the store, and damage to what is stored.
     const ENDURES: bool;
 
+    /// Whether it makes snapshots and clones. All that is about them is called only then.
+    const COPIES: bool = false;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;
@@ -86,6 +89,45 @@ pub trait Subject: 'static {
     /// Makes a cut and publishes it; may fail while the store does.
     async fn cut(volume: &Self::Volume) -> Result<(), OpError>;
 
+    /// Makes a snapshot of this number; may fail while the store does.
+    async fn snapshot(volume: &Self::Volume, number: u32) -> Result<(), OpError> {
+        unreachable!("{}", absent(volume, number))
+    }
+
+    /// Opens a snapshot for reading.
+    async fn view(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
+        unreachable!("{}", absent(volume, number))
+    }
+
+    /// Closes what was opened for reading.
+    async fn close_view(view: &Self::Volume) -> Result<(), String> {
+        unreachable!("{}", absent(view, 0))
+    }
+
+    /// Makes a clone of a snapshot of this number, and opens it.
+    async fn clone_of(
+        volume: &Self::Volume,
+        snapshot: u32,
+        number: u32,
+    ) -> Result<Self::Volume, String> {
+        unreachable!("{}", absent(volume, snapshot.max(number)))
+    }
+
+    /// Closes a clone and opens it again.
+    async fn reopen(clone: &Self::Volume) -> Result<Self::Volume, String> {
+        unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Closes and deletes a clone.
+    async fn delete_clone(clone: &Self::Volume, number: u32) -> Result<(), String> {
+        unreachable!("{}", absent(clone, number))
+    }
+
+    /// Deletes a snapshot; `false` if that is refused as a clone needs it.
+    async fn delete_snapshot(volume: &Self::Volume, number: u32) -> Result<bool, String> {
+        unreachable!("{}", absent(volume, number))
+    }
+
     /// Closes the volume on all cores: when it returns, everything acknowledged is durable.
     async fn close(volume: &Self::Volume) -> Result<(), OpError>;
 
@@ -97,4 +139,8 @@ pub trait Subject: 'static {
 
     /// Checks the open volume: everything referenced is there and whole, nothing is owned twice.
     async fn check(volume: &Self::Volume) -> Result<(), String>;
+}
+
+fn absent<V>(_: &V, number: u32) -> String {
+    format!("this subject has no snapshots, so none of number {number}")
 }

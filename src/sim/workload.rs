@@ -12,7 +12,7 @@ use super::disk::Drive;
 use super::executor::Executor;
 use super::ghost::Ghost;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
-use super::limits::READ_SPAN;
+use super::limits::{MAX_SNAPSHOTS, READ_SPAN};
 use super::random::Random;
 use super::runtime::SimRuntime;
 use super::scenario::Scenario;
@@ -209,15 +209,21 @@ impl Shift {
                 S::zero(volume, at(first), at(count), kind, fua).await
             }
             Command::Flush => S::flush(volume).await,
-            Command::Cut => match S::cut(volume).await {
-                Ok(()) => Ok(()),
-                Err(_) if self.ghost().is_some() => return Ok(true),
-                Err(_) => {
-                    // A cut that fails breaks no promise: the data stays where it is.
-                    self.judge.borrow_mut().failed(op);
-                    return Ok(true);
+            Command::Cut | Command::Snapshot => {
+                let done = match command {
+                    Command::Snapshot => S::snapshot(volume, op.number()).await,
+                    _ => S::cut(volume).await,
+                };
+                match done {
+                    Ok(()) => Ok(()),
+                    Err(_) if self.ghost().is_some() => return Ok(true),
+                    Err(_) => {
+                        // A cut that fails breaks no promise: the data stays where it is.
+                        self.judge.borrow_mut().failed(op);
+                        return Ok(true);
+                    }
                 }
-            },
+            }
         };
         if let Some(ghost) = self.ghost() {
             // It was under way when the volume was taken over, and counts as lost with it.
@@ -259,7 +265,7 @@ impl Shift {
             Command::Write { first, count, .. } | Command::Zero { first, count, .. } => {
                 !(first.is_multiple_of(per_block) && count.is_multiple_of(per_block))
             }
-            Command::Flush | Command::Cut => false,
+            Command::Flush | Command::Cut | Command::Snapshot => false,
         };
         if self.all_may_fail.get() || (is_read && self.reads_may_fail.get()) {
             // A volume that met an error of its disk stays broken until it is opened again.
@@ -294,6 +300,8 @@ impl Shift {
         } else if is(mix.zero) {
             let (first, count) = self.wide_range(core, random);
             (Command::Zero { first, count, fua }, kind)
+        } else if is(mix.snapshot) && self.judge.borrow().picture_count() < MAX_SNAPSHOTS {
+            (Command::Snapshot, kind)
         } else {
             (Command::Cut, kind)
         };

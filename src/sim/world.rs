@@ -1,5 +1,6 @@
 //! One world: a disk, a store, a judge, and a subject that lives and dies several times.
 
+mod copies;
 mod life;
 mod rival;
 mod rot;
@@ -207,6 +208,7 @@ struct World<S: Subject> {
     cycles: u64,
     /// Whether the volume was open once.
     created: bool,
+    copies: Rc<RefCell<copies::Copies>>,
     /// The host that another one replaced, until it comes back.
     replaced: Option<rival::Replaced>,
     /// Whether nothing slows down the cuts of this life.
@@ -234,6 +236,7 @@ impl<S: Subject> World<S> {
             life: 0,
             cycles: 0,
             created: false,
+            copies: Rc::default(),
             replaced: None,
             healthy: false,
             subject: std::marker::PhantomData,

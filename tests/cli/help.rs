@@ -3,7 +3,11 @@
 use super::*;
 
 /// Every command that does something, with a word that its help must have beyond its options.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 16] = [
+    ("snapshot create", "krait snapshot create vm1 before-upgrade"),
+    ("snapshot list", "Exit code 6"),
+    ("snapshot delete", "Exit code 5"),
+    ("clone create", "--from vm1@before-upgrade"),
     ("serve", "krait serve --create demo=1G"),
     ("volume create", "krait volume create vm1 --size 20G"),
     ("volume list", "Exit code 6"),

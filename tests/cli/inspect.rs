@@ -10,7 +10,10 @@ use wal::{Batch, HoleKind, LogIdentity, Lsn, SegmentId, ShardId};
 fn refuses_files_that_are_not_krait_s() {
     let shell = Shell::new();
     fs::write(shell.path().join("text"), "hello").unwrap();
-    says(&shell.fails(2, "inspect text"), "give a WAL segment, chunk, map object or manifest");
+    says(
+        &shell.fails(2, "inspect text"),
+        "give a WAL segment, chunk, map object, manifest or snapshot",
+    );
     says(&shell.fails(3, "inspect none"), "none");
 }
 

@@ -4,7 +4,7 @@ use krait::config::Flags;
 use krait::config::key::Key;
 use krait::control::lock::make_data_dir;
 use krait::control::{self, Answer, ControlRequest, ControlServer, DataDirLock, Op, Refusal};
-use krait::control::{ServerInfo, TrafficStatus, VolumeState, VolumeStatus};
+use krait::control::{ServerInfo, SnapshotInfo, TrafficStatus, VolumeState, VolumeStatus};
 use krait::engine::fetch_health::StoreState;
 use krait::error::ErrorKind;
 
@@ -43,7 +43,7 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 listen: Vec::new(),
             })),
             Op::Status { volume } => Ok(Answer::Status(Box::new(status(volume)))),
-            Op::Delete { volume } if volume == "busy" => Err(Refusal {
+            Op::Delete { volume, .. } if volume == "busy" => Err(Refusal {
                 kind: ErrorKind::Busy,
                 message: "volume busy has 2 clients: disconnect them first".to_owned(),
             }),
@@ -53,6 +53,22 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 message: format!("volume busy is not drained after {seconds} seconds"),
             }),
             Op::Drain { .. } => Ok(Answer::Drained),
+            Op::DeleteSnapshot { .. } => Ok(Answer::Deleted),
+            Op::CreateSnapshot { volume, name, seconds } => Ok(Answer::Snapshot(SnapshotInfo {
+                volume,
+                name,
+                id: "5".repeat(32),
+                created_unix_ms: seconds * 1000,
+                manifest: 4,
+                size_bytes: 1 << 30,
+            })),
+            Op::Clone { snapshot, .. } => match snapshot {
+                Some(_) => Ok(Answer::Cloned { id: "6".repeat(32) }),
+                None => Err(Refusal {
+                    kind: ErrorKind::Fenced,
+                    message: "host 1 has volume vm1 since incarnation 4".to_owned(),
+                }),
+            },
             Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } | Op::Volumes => {
                 panic!("no test asks this")
             }
@@ -151,4 +167,17 @@ fn a_drain_is_the_servers_work_and_ends_in_time() {
     assert_eq!(line, "krait: volume busy is not drained after 120 seconds\n");
     says(&shell.fails(2, "volume drain busy --timeout 2d"), "such as 60s or 5m");
     says(&shell.fails(2, "volume drain busy --timeout 0"), "choose from 1s to 1h");
+}
+
+#[test]
+fn snapshots_and_clones_beside_a_server_are_the_servers_work() {
+    let shell = Shell::new();
+    let _served = Served::start(&shell, &store_of(&shell));
+    let made = shell.json("snapshot create vm1 s1 --timeout 5s --json");
+    assert_eq!((&made["volume"], &made["name"]), (&"vm1".into(), &"s1".into()));
+    assert_eq!((&made["created"], &made["manifest"]), (&"1970-01-01T00:00:05Z".into(), &4.into()));
+    says(&shell.ok("snapshot delete vm1 s1"), "deleted snapshot vm1@s1");
+    let cloned = shell.json("clone create vm2 --from vm1@s1 --json");
+    assert_eq!((&cloned["id"], &cloned["from"]), (&"6".repeat(32).into(), &"vm1@s1".into()));
+    says(&shell.fails(10, "clone create vm2 --from vm1"), "host 1 has volume vm1");
 }

@@ -137,7 +137,7 @@ impl Work {
                     io::Error::new(ErrorKind::InvalidData, violation.to_string())
                 });
             }
-            Command::Flush | Command::Cut => &self.flushed,
+            Command::Flush | Command::Cut | Command::Snapshot => &self.flushed,
             Command::Write { fua, .. } | Command::Zero { fua, .. } => {
                 if fua {
                     &self.flushed

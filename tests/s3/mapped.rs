@@ -8,8 +8,8 @@ use chunk::chunk::block_crc;
 use chunk::limits::MAX_PAYLOAD_BLOCKS;
 use chunk::manifest::Cut;
 use chunk::{
-    ChunkBuilder, ChunkId, DirectorySegment, Manifest, ManifestSeq, MapObjectBuilder, MapPage,
-    PageIndex, PageRef, PayloadBlock, Promises, SegmentIndex, VolumeName,
+    Ancestors, ChunkBuilder, ChunkId, DirectorySegment, Manifest, ManifestSeq, MapObjectBuilder,
+    MapPage, PageIndex, PageRef, PayloadBlock, Promises, SegmentIndex, VolumeName,
 };
 use hyper::Method;
 use nbd::ByteRange;
@@ -142,6 +142,8 @@ fn make(bucket: &TestServer) {
         tenure: Incarnation(1),
         salt: 1,
         cut: Cut { incarnation: Incarnation(1), epoch: Epoch(1), positions: Vec::new() },
+        parent: None,
+        ancestors: Ancestors::default(),
     };
     let seq = ManifestSeq(1);
     maker.put(seq.object_name(manifest.volume), manifest.encode(seq));

@@ -3,6 +3,7 @@
 
 mod clients;
 mod control;
+mod copies;
 mod drain;
 mod durability;
 mod extended;

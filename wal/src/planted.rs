@@ -120,6 +120,14 @@ bugs! {
     NoChunkChecksum = "no-chunk-checksum",
     /// Bytes from the cache on the local disk are returned without their checksums.
     CacheUnchecked = "cache-unchecked",
+    /// A snapshot takes the newest manifest, without a cut of what was acknowledged since.
+    SnapshotBeforeCut = "snapshot-before-cut",
+    /// A clone takes the objects of its ancestors for its own.
+    CloneOwnsAll = "clone-owns-all",
+    /// A snapshot is deleted though a clone needs it.
+    PinIgnored = "pin-ignored",
+    /// A clone is made, and nothing says so where its snapshot is.
+    CloneWithoutPin = "clone-without-pin",
 }
 
 impl Bug {

@@ -15,6 +15,7 @@ use crate::map_object::MapObjectBuilder;
 use crate::memory::MemoryStore;
 use crate::page::{MapPage, PageRun};
 use crate::promises::Promises;
+use crate::snapshot::{Snapshot, SnapshotId};
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
 
@@ -141,7 +142,7 @@ fn a_sound_volume_is_clean_and_counted() {
     let report = block_on(check(&world.store, VOLUME, |_| told += 1));
     assert!(report.is_clean(), "{:?}", report.problems);
     // Blocks 0 and 3 and the far one of chunk 1 are seen, 1 and 2 are hidden.
-    let counts = Counts { segments: 2, pages: 2, unfolded: 2, chunks: 2, blocks: 5 };
+    let counts = Counts { segments: 2, pages: 2, unfolded: 2, chunks: 2, blocks: 5, snapshots: 0 };
     assert_eq!(report.counts, counts);
     assert_eq!(report.manifest, Some(ManifestSeq(2)));
     assert_eq!(report.older_manifests, 1);
@@ -281,4 +282,66 @@ fn problems_are_bounded() {
         report.problem(Problem::NoManifest { volume: VOLUME });
     }
     assert_eq!((report.problems.len(), report.more_problems), (MAX_PROBLEMS, 5));
+}
+
+/// Makes a snapshot of what the world has published.
+fn take(world: &World, text: &str) -> Snapshot {
+    let (seq, manifest) = block_on(crate::manifest::load(&world.store, VOLUME)).unwrap().unwrap();
+    let name = SnapshotName::new(text).unwrap();
+    let made = Snapshot { id: SnapshotId([1; 16]), name, created_unix_ms: 0, seq, manifest };
+    block_on(snapshot::put(&world.store, &made)).unwrap();
+    made
+}
+
+#[test]
+fn what_a_snapshot_holds_is_checked_once_and_is_no_orphan() {
+    let mut world = world();
+    world.publish();
+    take(&world, "a");
+    // The volume goes on without the folded part, which the snapshot alone has now.
+    let mut manifest = world.manifest.clone();
+    manifest.directory.clear();
+    let (seq, before) = (ManifestSeq(3), world.manifest.encode(ManifestSeq(2)));
+    block_on(publish(&world.store, VOLUME, seq, manifest.encode(seq), &before)).unwrap();
+    let report = world.check();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    // Those of the first test, as the two of chunk 2 are in both.
+    assert_eq!((report.counts.snapshots, report.counts.blocks), (1, 5));
+    assert_eq!(report.orphans, Some(vec![]));
+    world.damage(&id(1).chunk_name(VOLUME), payload_range(PayloadBlock(0), 1).start);
+    assert_eq!(
+        world.problems(),
+        ["snapshot a: block 0: block 0 of chunk 0000010000000001 does not match its checksum"]
+    );
+    let name = SnapshotName::new("a").unwrap().object_name(VOLUME);
+    world.damage(&name, 40);
+    let problems = world.problems();
+    assert_eq!(problems, [format!("{name}: snapshot: the checksum does not match")]);
+    assert_eq!(world.check().orphans, None, "what it refers to is not known");
+}
+
+#[test]
+fn a_clone_is_checked_where_its_ancestors_wrote() {
+    let mut world = world();
+    world.publish();
+    let made = take(&world, "a");
+    let (name, clone) = (VolumeName::new("vm2").unwrap(), VolumeId([8; 16]));
+    let source = (VOLUME, VolumeName::new("vm").unwrap());
+    let new = crate::clones::NewClone {
+        name,
+        id: clone,
+        source,
+        snapshot: made.name,
+        created_unix_ms: 0,
+    };
+    block_on(crate::clones::create(&world.store, new)).unwrap();
+    let report = block_on(check(&world.store, clone, |_| {}));
+    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_eq!((report.counts.pages, report.counts.blocks), (2, 5));
+    assert_eq!(report.orphans, Some(vec![]));
+    block_on(world.store.delete(&id(1).chunk_name(VOLUME))).unwrap();
+    let report = block_on(check(&world.store, clone, |_| {}));
+    let text = report.problems[0].to_string();
+    let missing = id(1).chunk_name(VOLUME);
+    assert!(text.contains(missing.as_str()) && text.ends_with("no such object"), "{text}");
 }

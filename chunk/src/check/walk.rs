@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use wal::{Layout, Lba, ShardBlock, ShardId, ShardRun};
+use wal::{Layout, Lba, ShardBlock, ShardId, ShardRun, VolumeId};
 
-use super::blocks::{BlockRef, verify};
+use super::blocks::{BlockRef, Verified, verify};
 use super::{CheckReport, Counts, Problem};
 use crate::chunk::{Content, read_index};
 use crate::directory::{DirectorySegment, SegmentIdentity};
 use crate::extent_map::{ExtentMap, Piece};
 use crate::ids::{ChunkId, ManifestSeq, PayloadBlock, manifest_prefix, volume_prefix};
+use crate::lineage::Lineage;
 use crate::manifest::Manifest;
 use crate::map_object::{read_page, read_segment};
 use crate::page::{MapPage, PageIdentity, PageIndex, PageValue};
@@ -32,20 +33,28 @@ impl Piece for Unfolded {
     }
 }
 
+/// What walks of several manifests of a volume have in common.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub verified: Verified,
+    /// Objects that something refers to, ancestors' included.
+    chunks: HashSet<ChunkId>,
+    maps: HashSet<ChunkId>,
+    /// Whether some references are not known.
+    pub incomplete: bool,
+}
+
 struct Walk<'a, S, P> {
     store: &'a S,
     manifest: &'a Manifest,
+    lineage: Lineage,
     report: CheckReport,
+    seen: &'a mut Seen,
     progress: &'a mut P,
     /// What hides the pages. Keys are blocks of the volume: one shard owns them all.
     overlay: ExtentMap<Unfolded>,
     refs: Vec<BlockRef>,
     batch: usize,
-    /// Objects that something refers to.
-    chunks: HashSet<ChunkId>,
-    maps: HashSet<ChunkId>,
-    /// Whether all references are known.
-    complete: bool,
 }
 
 /// Checks `manifest` into `report`, `batch` references at a time.
@@ -53,25 +62,24 @@ pub(super) async fn run<S: ObjectStore, P: FnMut(&Counts)>(
     store: &S,
     manifest: &Manifest,
     report: CheckReport,
+    seen: &mut Seen,
     batch: usize,
     progress: &mut P,
 ) -> CheckReport {
     let mut walk = Walk {
         store,
         manifest,
+        lineage: manifest.lineage(),
         report,
+        seen,
         progress,
         overlay: ExtentMap::new(),
         refs: Vec::new(),
         batch,
-        chunks: HashSet::new(),
-        maps: HashSet::new(),
-        complete: true,
     };
     walk.unfolded().await;
     walk.directory().await;
     walk.verify().await;
-    walk.objects().await;
     walk.report
 }
 
@@ -80,8 +88,8 @@ impl<S: ObjectStore, P: FnMut(&Counts)> Walk<'_, S, P> {
     async fn unfolded(&mut self) {
         let layout = Layout::new(self.manifest.stripe_shift, 1).expect("manifests are checked");
         for &chunk in &self.manifest.unfolded {
-            self.chunks.insert(chunk);
-            match read_index(self.store, self.manifest.volume, chunk).await {
+            self.seen.chunks.insert(chunk);
+            match read_index(self.store, self.lineage.writer(chunk), chunk).await {
                 Err(source) => self.report.problem(Problem::Chunk { chunk, source }),
                 Ok(index) => {
                     if let Some((first, second)) = index.overlap() {
@@ -111,14 +119,14 @@ impl<S: ObjectStore, P: FnMut(&Counts)> Walk<'_, S, P> {
     }
 
     async fn directory(&mut self) {
-        let volume = self.manifest.volume;
         for &(index, place) in &self.manifest.directory {
-            self.maps.insert(place.object);
+            self.seen.maps.insert(place.object);
+            let volume = self.lineage.writer(place.object);
             let identity = SegmentIdentity { volume, index };
             match read_segment(self.store, identity, place).await {
                 Ok(segment) => self.segment(&segment).await,
                 Err(source) => {
-                    self.complete = false;
+                    self.seen.incomplete = true;
                     self.report.problem(Problem::Segment { index, source });
                 }
             }
@@ -128,13 +136,13 @@ impl<S: ObjectStore, P: FnMut(&Counts)> Walk<'_, S, P> {
     }
 
     async fn segment(&mut self, segment: &DirectorySegment) {
-        let volume = self.manifest.volume;
         for (index, place) in segment.iter() {
-            self.maps.insert(place.object);
+            self.seen.maps.insert(place.object);
+            let volume = self.lineage.writer(place.object);
             match read_page(self.store, PageIdentity { volume, index }, place).await {
                 Ok(page) => self.page(index, &page).await,
                 Err(source) => {
-                    self.complete = false;
+                    self.seen.incomplete = true;
                     self.report.problem(Problem::Page { index, source });
                 }
             }
@@ -150,7 +158,7 @@ impl<S: ObjectStore, P: FnMut(&Counts)> Walk<'_, S, P> {
             let run = ShardRun { start: ShardBlock(start), count: at.count().into() };
             self.inside(run);
             let PageValue::Data { chunk, block } = value else { continue };
-            self.chunks.insert(chunk);
+            self.seen.chunks.insert(chunk);
             let seen: Vec<_> = self
                 .overlay
                 .iter_range(run)
@@ -179,35 +187,41 @@ impl<S: ObjectStore, P: FnMut(&Counts)> Walk<'_, S, P> {
     }
 
     async fn verify(&mut self) {
-        verify(self.store, self.manifest.volume, &mut self.refs, &mut self.report).await;
+        let Self { store, lineage, refs, seen, report, .. } = self;
+        verify(*store, lineage, refs, &mut seen.verified, report).await;
         (self.progress)(&self.report.counts);
     }
+}
 
-    /// Finds objects that nothing refers to.
-    async fn objects(&mut self) {
-        let volume = self.manifest.volume;
-        let listed = match self.store.list(&volume_prefix(volume)).await {
-            Ok(listed) => listed,
-            Err(error) => return self.report.problem(Problem::List(error)),
-        };
-        let chunk = |part: &str| ChunkId::parse(part.strip_prefix("chunks/")?);
-        let map = |part: &str| ChunkId::parse(part.strip_prefix("maps/")?);
-        let mut orphans = Vec::new();
-        for (object, bytes) in listed {
-            let seq = object.as_str().strip_prefix(&manifest_prefix(volume));
-            if let Some(seq) = seq.and_then(ManifestSeq::parse) {
-                self.report.older_manifests += u64::from(Some(seq) < self.report.manifest);
-                continue;
-            }
-            let part = &object.as_str()[volume_prefix(volume).len()..];
-            let referred = chunk(part).is_some_and(|id| self.chunks.contains(&id))
-                || map(part).is_some_and(|id| self.maps.contains(&id));
-            if !referred {
-                orphans.push((object, bytes));
-            }
+/// Finds objects of a volume that nothing refers to: what clones of it need, their snapshots need.
+pub(super) async fn objects<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    seen: &Seen,
+    report: &mut CheckReport,
+) {
+    let listed = match store.list(&volume_prefix(volume)).await {
+        Ok(listed) => listed,
+        Err(error) => return report.problem(Problem::List(error)),
+    };
+    let chunk = |part: &str| ChunkId::parse(part.strip_prefix("chunks/")?);
+    let map = |part: &str| ChunkId::parse(part.strip_prefix("maps/")?);
+    let mut orphans = Vec::new();
+    for (object, bytes) in listed {
+        let seq = object.as_str().strip_prefix(&manifest_prefix(volume));
+        if let Some(seq) = seq.and_then(ManifestSeq::parse) {
+            report.older_manifests += u64::from(Some(seq) < report.manifest);
+            continue;
         }
-        if self.complete {
-            self.report.orphans = Some(orphans);
+        let part = &object.as_str()[volume_prefix(volume).len()..];
+        let referred = chunk(part).is_some_and(|id| seen.chunks.contains(&id))
+            || map(part).is_some_and(|id| seen.maps.contains(&id))
+            || ["snapshots/", "clones/", "deleting/"].iter().any(|kind| part.starts_with(kind));
+        if !referred {
+            orphans.push((object, bytes));
         }
+    }
+    if !seen.incomplete {
+        report.orphans = Some(orphans);
     }
 }

@@ -7,13 +7,19 @@ use crate::directory::{PageRef, SegmentIndex};
 use crate::error::FormatError;
 use crate::ids::{ChunkId, ManifestSeq, VolumeName};
 use crate::limits::MAX_MANIFEST_BYTES;
+use crate::lineage::{ANCESTOR_BYTES, Ancestors, Parent};
 use crate::promises::{Durability, Fencing, LeaseTerm, Promises};
-use crate::sealed::{Reader, Sealed};
+use crate::sealed::{Reader, Sealed, Writer, frame_features};
+use crate::snapshot::{SnapshotId, SnapshotName};
 
-const MANIFEST: Sealed = Sealed { what: WHAT, magic: *b"KRTMANIF", version: 1, features: 0 };
+/// The volume is a clone, or has ancestors: the part about them stands at the end.
+const LINEAGE: u64 = 1;
+
+const MANIFEST: Sealed = Sealed { what: WHAT, magic: *b"KRTMANIF", version: 1, features: LINEAGE };
 
 /// The fixed part of a manifest, not checked.
 struct RawManifest<'a> {
+    features: u64,
     volume: [u8; 16],
     seq: u64,
     size_bytes: u64,
@@ -40,6 +46,7 @@ impl<'a> RawManifest<'a> {
     fn decode(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let (mut fields, _) = MANIFEST.open(bytes)?;
         Ok(Self {
+            features: frame_features(bytes),
             volume: fields.array()?,
             seq: fields.u64()?,
             size_bytes: fields.u64()?,
@@ -65,8 +72,11 @@ impl<'a> RawManifest<'a> {
 
     fn check(self) -> Result<(ManifestSeq, Manifest), FormatError> {
         let mut rest = self.rest;
+        let has_lineage = self.features & LINEAGE != 0;
         let parent = u64::from(self.parent.iter().any(|&byte| byte != 0));
-        rest.must_be_zero("parent", parent)?;
+        if !has_lineage {
+            rest.must_be_zero("parent", parent)?;
+        }
         rest.must_be_zero("reserved", self.reserved.into())?;
         if self.seq == 0 {
             return Err(rest.field("number", 0));
@@ -89,6 +99,10 @@ impl<'a> RawManifest<'a> {
             let raw = rest.u64()?;
             unfolded.push(ChunkId::from_raw(raw).ok_or_else(|| rest.field("unfolded chunk", raw))?);
         }
+        let (parent, ancestors) = match has_lineage {
+            true => read_lineage(&mut rest, self.parent)?,
+            false => (None, Ancestors::default()),
+        };
         rest.finish()?;
         let manifest = Manifest {
             volume: VolumeId(self.volume),
@@ -108,10 +122,43 @@ impl<'a> RawManifest<'a> {
             },
             directory,
             unfolded,
+            parent,
+            ancestors,
         };
         manifest.check()?;
         Ok((ManifestSeq(self.seq), manifest))
     }
+}
+
+/// Reads the part about parent and ancestors; `parent` is what the fixed part has of it.
+fn read_lineage(
+    rest: &mut Reader<'_>,
+    parent: [u8; 32],
+) -> Result<(Option<Parent>, Ancestors), FormatError> {
+    let (count, name_bytes, zero) = (rest.u16()?, rest.u8()?, rest.u8()?);
+    rest.must_be_zero("reserved", zero.into())?;
+    let name = rest.take(name_bytes.into())?;
+    let name = std::str::from_utf8(name).ok().and_then(|name| SnapshotName::parse(name).ok());
+    let ancestors = Ancestors::read(rest, count)?;
+    let (volume, snapshot) = parent.split_at(16);
+    let half = |bytes: &[u8]| bytes.try_into().expect("a half has 16 bytes");
+    match (parent == [0; 32], name) {
+        (true, None) if name_bytes == 0 && !ancestors.is_empty() => Ok((None, ancestors)),
+        (false, Some(name)) => {
+            let (volume, snapshot) = (VolumeId(half(volume)), SnapshotId(half(snapshot)));
+            Ok((Some(Parent { volume, snapshot, name }), ancestors))
+        }
+        _ => Err(rest.field("snapshot name of length", name_bytes.into())),
+    }
+}
+
+fn write_lineage(out: &mut Writer, parent: Option<&Parent>, ancestors: &Ancestors) {
+    let name = parent.map_or("", |parent| parent.name.as_str());
+    out.u16(ancestors.len() as u16);
+    out.u8(name.len() as u8);
+    out.u8(0);
+    out.bytes(name.as_bytes());
+    ancestors.write(out);
 }
 
 /// What a volume promises, from its two fields.
@@ -135,7 +182,11 @@ impl Manifest {
     #[must_use]
     pub fn encode(&self, seq: ManifestSeq) -> Vec<u8> {
         self.check().expect("only sound manifests are written");
-        let mut out = MANIFEST.begin(512 + self.directory.len() * 24 + self.unfolded.len() * 8);
+        let has_lineage = self.parent.is_some() || !self.ancestors.is_empty();
+        let features = if has_lineage { LINEAGE } else { 0 };
+        let lists = self.directory.len() * 24 + self.unfolded.len() * 8;
+        let capacity = 512 + lists + self.ancestors.len() * ANCESTOR_BYTES;
+        let mut out = MANIFEST.begin_with(features, capacity);
         out.bytes(&self.volume.0);
         out.u64(seq.0);
         out.u64(self.size_bytes);
@@ -145,7 +196,10 @@ impl Manifest {
         out.u64(self.created_unix_ms);
         out.u64(self.cut.incarnation.0);
         out.u64(self.cut.epoch.0);
-        out.zeros(32);
+        match &self.parent {
+            Some(parent) => out.bytes(&[parent.volume.0, parent.snapshot.0].concat()),
+            None => out.zeros(32),
+        }
         out.u8(self.stripe_shift);
         out.u8(self.name.as_str().len() as u8);
         out.u16(self.cut.positions.len() as u16);
@@ -166,6 +220,9 @@ impl Manifest {
         }
         for id in &self.unfolded {
             out.u64(id.raw());
+        }
+        if has_lineage {
+            write_lineage(&mut out, self.parent.as_ref(), &self.ancestors);
         }
         let (bytes, _) = out.seal();
         assert!(bytes.len() <= MAX_MANIFEST_BYTES);

@@ -3,6 +3,7 @@ use crate::ids::ManifestSeq;
 use crate::manifest_log::publish;
 use crate::memory::MemoryStore;
 use crate::sealed;
+use crate::snapshot::{SnapshotId, SnapshotName};
 use crate::store::ObjectStore;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
@@ -31,6 +32,8 @@ fn sample() -> Manifest {
         },
         directory: vec![(SegmentIndex(0), place(1)), (SegmentIndex(4), place(2))],
         unfolded: vec![id(3, 5), id(3, 4)],
+        parent: None,
+        ancestors: Ancestors::default(),
     }
 }
 
@@ -127,6 +130,67 @@ fn every_bad_field_is_refused_by_name() {
             FormatError::Field { what: WHAT, field, .. } => assert_eq!(field, name, "at {at}"),
             other => panic!("{name}: {other}"),
         }
+    }
+}
+
+fn clone() -> Manifest {
+    let ancestors = Ancestors::default().descend(VolumeId([1; 16]), Incarnation(2)).unwrap();
+    let (volume, snapshot) = (VolumeId([6; 16]), SnapshotId([5; 16]));
+    let parent = Some(Parent { volume, snapshot, name: SnapshotName::new("s1").unwrap() });
+    Manifest { parent, ancestors, ..sample() }
+}
+
+#[test]
+fn a_clone_reads_back_as_written() {
+    let only = |change: &dyn Fn(&mut Manifest)| {
+        let mut manifest = clone();
+        change(&mut manifest);
+        manifest
+    };
+    let all =
+        [clone(), only(&|it| it.parent = None), only(&|it| it.ancestors = Ancestors::default())];
+    for manifest in all {
+        let bytes = manifest.encode(ManifestSeq(8));
+        assert_eq!(bytes[16], 1, "readers that do not know of ancestors refuse it");
+        assert_eq!(Manifest::decode(&bytes).unwrap(), (ManifestSeq(8), manifest));
+    }
+    assert_eq!(sample().encode(ManifestSeq(8))[16], 0);
+    let lineage = clone().lineage();
+    assert_eq!(lineage.writer(id(2, 5)), VolumeId([1; 16]));
+    assert_eq!(lineage.writer(id(3, 5)), VOLUME);
+}
+
+#[test]
+fn every_bad_field_of_a_lineage_is_refused_by_name() {
+    const LINEAGE: usize = UNFOLDED + 2 * 8;
+    let cases: [(usize, &[u8], &str); 9] = [
+        (LINEAGE + 2, &[0], "snapshot name of length"),
+        (LINEAGE + 2, &[1], "ancestor's incarnation"),
+        (LINEAGE + 3, &[1], "reserved"),
+        (LINEAGE + 4, b"A", "snapshot name of length"),
+        (LINEAGE + 6, &[7; 16], "ancestor"),
+        (LINEAGE + 22, &[0], "ancestor's incarnation"),
+        (LINEAGE + 22, &[4], "ancestor's incarnation"),
+        (120, &[0; 32], "snapshot name of length"),
+        (120, &[7; 16], "parent"),
+    ];
+    for (at, value, name) in cases {
+        let mut bytes = clone().encode(ManifestSeq(8));
+        bytes[at..at + value.len()].copy_from_slice(value);
+        sealed::seal(&mut bytes);
+        match Manifest::decode(&bytes) {
+            Err(FormatError::Field { field, .. }) => assert_eq!(field, name, "at {at}"),
+            // One byte less of the name, and all behind it is out of place.
+            Err(FormatError::Length { .. }) if name.ends_with("incarnation") => {}
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let bytes = clone().encode(ManifestSeq(8));
+    for length in LINEAGE..bytes.len() {
+        let mut short = bytes[..length].to_vec();
+        sealed::seal(&mut short);
+        let error = Manifest::decode(&short).unwrap_err();
+        assert!(matches!(error, FormatError::Length { what: WHAT, .. }), "{length}: {error}");
     }
 }
 

@@ -27,6 +27,8 @@ fn body(seq: u64, salt: u8) -> Vec<u8> {
         cut: crate::manifest::Cut::default(),
         directory: Vec::new(),
         unfolded: Vec::new(),
+        parent: None,
+        ancestors: crate::lineage::Ancestors::default(),
     };
     manifest.encode(seq)
 }

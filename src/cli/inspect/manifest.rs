@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// The JSON output.
 #[derive(Serialize)]
-struct ManifestView {
+pub(super) struct ManifestView {
     kind: &'static str,
     manifest: u64,
     volume: String,
@@ -24,6 +24,22 @@ struct ManifestView {
     cut: CutView,
     directory: Vec<SegmentPlace>,
     unfolded: Vec<String>,
+    parent: Option<ParentView>,
+    ancestors: Vec<AncestorView>,
+}
+
+#[derive(Serialize)]
+struct ParentView {
+    volume: String,
+    snapshot: String,
+    snapshot_id: String,
+}
+
+#[derive(Serialize)]
+struct AncestorView {
+    volume: String,
+    /// The last one whose objects are that volume's.
+    incarnation: u64,
 }
 
 #[derive(Serialize)]
@@ -49,6 +65,12 @@ struct SegmentPlace {
 
 /// Prints a manifest.
 pub(super) fn show(seq: ManifestSeq, manifest: &Manifest, json: bool) -> Result<(), Error> {
+    let view = view(seq, manifest);
+    if json { output::print_json(&view) } else { output::print(&text(&view)) }
+}
+
+/// What a manifest says.
+pub(super) fn view(seq: ManifestSeq, manifest: &Manifest) -> ManifestView {
     let positions = manifest.cut.positions.iter();
     let directory = manifest.directory.iter().map(|(segment, place)| SegmentPlace {
         segment: segment.0,
@@ -56,7 +78,16 @@ pub(super) fn show(seq: ManifestSeq, manifest: &Manifest, json: bool) -> Result<
         offset: place.offset,
         bytes: place.len,
     });
-    let view = ManifestView {
+    let parent = manifest.parent.as_ref().map(|parent| ParentView {
+        volume: parent.volume.to_string(),
+        snapshot: parent.name.to_string(),
+        snapshot_id: parent.snapshot.to_string(),
+    });
+    let ancestors = manifest.ancestors.iter().map(|ancestor| AncestorView {
+        volume: ancestor.volume.to_string(),
+        incarnation: ancestor.last.0,
+    });
+    ManifestView {
         kind: "manifest",
         manifest: seq.0,
         volume: manifest.volume.to_string(),
@@ -76,11 +107,13 @@ pub(super) fn show(seq: ManifestSeq, manifest: &Manifest, json: bool) -> Result<
         },
         directory: directory.collect(),
         unfolded: manifest.unfolded.iter().map(ToString::to_string).collect(),
-    };
-    if json { output::print_json(&view) } else { output::print(&text(&view)) }
+        parent,
+        ancestors: ancestors.collect(),
+    }
 }
 
-fn text(view: &ManifestView) -> String {
+/// The same for people.
+pub(super) fn text(view: &ManifestView) -> String {
     let mut text = format!(
         "manifest {} of volume {} ({})\nsize {}, stripe {}\nincarnation {} of host {}, salt {}\n\
          cut at epoch {} of incarnation {}\n",
@@ -106,6 +139,13 @@ fn text(view: &ManifestView) -> String {
     text.push_str(&format!("{} chunks not folded in\n", view.unfolded.len()));
     for id in &view.unfolded {
         text.push_str(&format!("  chunk {id}\n"));
+    }
+    if let Some(ParentView { volume, snapshot, snapshot_id }) = &view.parent {
+        let from = format!("clone of snapshot {snapshot} ({snapshot_id}) of volume {volume}\n");
+        text.push_str(&from);
+    }
+    for AncestorView { volume, incarnation } in &view.ancestors {
+        text.push_str(&format!("  objects up to incarnation {incarnation} are of {volume}\n"));
     }
     text
 }

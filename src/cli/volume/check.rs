@@ -42,6 +42,8 @@ struct StoreView {
     unfolded_chunks: u64,
     chunks: u64,
     blocks: u64,
+    /// Snapshots that were checked as well; a block that several have counts once.
+    snapshots: u64,
     /// Objects that nothing refers to: remains of an upload, or parts of one under way.
     orphans: Option<usize>,
     orphan_bytes: Option<u64>,
@@ -81,7 +83,16 @@ pub(super) fn check(settings: &Settings, name: &VolumeName, json: bool) -> Resul
 
 /// What to do about all problems together: damage counts above a store that did not answer.
 fn kind(report: &CheckReport, log: Option<&LogView>) -> Option<ErrorKind> {
-    let is_damage = |problem: &Problem| match problem {
+    let log_is_damaged = log.is_some_and(|log| !log.problems.is_empty());
+    if log_is_damaged || report.problems.iter().any(is_damage) {
+        return Some(ErrorKind::Corrupt);
+    }
+    (!report.is_clean()).then_some(ErrorKind::Retry)
+}
+
+/// Whether a problem is more than a store that did not answer.
+fn is_damage(problem: &Problem) -> bool {
+    match problem {
         Problem::Log(error) => error.kind() == chunk::ErrorKind::Corrupt,
         Problem::List(error) => error.kind() == chunk::ErrorKind::Corrupt,
         Problem::Segment { source, .. }
@@ -93,19 +104,16 @@ fn kind(report: &CheckReport, log: Option<&LogView>) -> Option<ErrorKind> {
         | Problem::Block { .. }
         | Problem::OwnedTwice { .. }
         | Problem::Outside { .. } => true,
-    };
-    let log_is_damaged = log.is_some_and(|log| !log.problems.is_empty());
-    if log_is_damaged || report.problems.iter().any(is_damage) {
-        return Some(ErrorKind::Corrupt);
+        Problem::Listed(error) => error.kind() == chunk::ErrorKind::Corrupt,
+        Problem::Snapshot { problem, .. } => is_damage(problem),
     }
-    (!report.is_clean()).then_some(ErrorKind::Retry)
 }
 
 fn view(name: &VolumeName, id: VolumeId, report: &CheckReport, log: Option<LogView>) -> CheckView {
     let stored = report.problems.iter().map(ToString::to_string);
     let logged = log.iter().flat_map(|log| log.problems.clone());
     let problems: Vec<_> = stored.chain(logged).collect();
-    let Counts { segments, pages, unfolded, chunks, blocks } = report.counts;
+    let Counts { segments, pages, unfolded, chunks, blocks, snapshots } = report.counts;
     let orphan_bytes = |all: &Vec<(_, u64)>| all.iter().map(|(_, bytes)| bytes).sum();
     CheckView {
         name: name.to_string(),
@@ -119,6 +127,7 @@ fn view(name: &VolumeName, id: VolumeId, report: &CheckReport, log: Option<LogVi
             unfolded_chunks: unfolded,
             chunks,
             blocks,
+            snapshots,
             orphans: report.orphans.as_ref().map(Vec::len),
             orphan_bytes: report.orphans.as_ref().map(orphan_bytes),
         },
@@ -143,7 +152,7 @@ fn text(view: &CheckView) -> String {
     let number = |number: Option<u64>| number.map_or("none".to_owned(), |it| it.to_string());
     let mut text = format!(
         "volume {}, id {}\nstore: manifest {}; {} directory segments, {} map pages, {} chunks not \
-         folded in, {} chunks; {} blocks of data\n",
+         folded in, {} chunks; {} blocks of data; {} snapshots\n",
         view.name,
         view.id,
         number(stored.manifest),
@@ -152,6 +161,7 @@ fn text(view: &CheckView) -> String {
         stored.unfolded_chunks,
         stored.chunks,
         stored.blocks,
+        stored.snapshots,
     );
     if let (Some(orphans @ 1..), Some(bytes)) = (stored.orphans, stored.orphan_bytes) {
         let bytes = ByteSize(bytes);

@@ -3,13 +3,12 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use chunk::VolumeName;
-use chunk::catalog;
+use chunk::{SnapshotId, VolumeName, clones};
 use futures_lite::future::block_on;
 use serde::Serialize;
 
 use super::error::VolumeError;
-use super::{known, store};
+use super::{known, random_id, store};
 use crate::cli::output;
 use crate::cli::progress::Progress;
 use crate::config::{ByteSize, Settings, StoreUrl};
@@ -28,7 +27,7 @@ struct DeletedView {
 pub(super) fn delete(
     settings: &Settings,
     name: &VolumeName,
-    yes: bool,
+    (yes, snapshots): (bool, bool),
     json: bool,
 ) -> Result<(), Error> {
     if !yes && !is_confirmed(settings, name)? {
@@ -37,9 +36,9 @@ pub(super) fn delete(
     if let Some(mut client) = ControlClient::connect_if_running(settings)? {
         store::agree(settings, &client.server()?)?;
         let _progress = Progress::start(format!("deleting {name}"));
-        client.delete(name.to_string())?;
+        client.delete(name.to_string(), snapshots)?;
     } else {
-        delete_alone(settings, name)?;
+        delete_alone(settings, name, snapshots)?;
     }
     if json {
         return output::print_json(&DeletedView { name: name.to_string(), deleted: true });
@@ -70,10 +69,10 @@ fn is_confirmed(settings: &Settings, name: &VolumeName) -> Result<bool, Error> {
 
 /// Deletes a volume while nobody serves the data directory.
 ///
-/// 1. Delete its name and objects. A power cut within leaves objects without a name, which cost
+/// 1. Delete its snapshots, if they are to go, its name and objects. A power cut within leaves objects without a name, which cost
 ///    space only.
 /// 2. Delete its log. A power cut before leaves files of an identity that no volume has again.
-fn delete_alone(settings: &Settings, name: &VolumeName) -> Result<(), Error> {
+fn delete_alone(settings: &Settings, name: &VolumeName, snapshots: bool) -> Result<(), Error> {
     let store = store::open(settings)?;
     let id = known(&store, name).map(|known| known.id);
     if let Err(error @ VolumeError::NotFound { .. }) = id {
@@ -88,7 +87,9 @@ fn delete_alone(settings: &Settings, name: &VolumeName) -> Result<(), Error> {
         other => other?,
     };
     let progress = Progress::start(format!("deleting {name}"));
-    let deleted = block_on(catalog::delete(&store, name)).map_err(VolumeError::Read)?;
+    let turn = SnapshotId(random_id()?);
+    let deleted = block_on(clones::delete_volume(&store, name, snapshots, turn));
+    let deleted = deleted.map_err(VolumeError::Delete)?;
     let Some(id) = deleted else {
         return Err(VolumeError::NotFound { name: name.clone() }.into());
     };

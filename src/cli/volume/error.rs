@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use chunk::catalog::{CreateError, NameError};
+use chunk::clones::{CloneError, DeleteError};
 use chunk::manifest_log::ManifestLogError;
+use chunk::snapshot::SnapshotError;
 use chunk::{FormatError, ObjectName, ReadError, StoreError, VolumeName};
 use wal::VolumeId;
 
@@ -92,6 +94,15 @@ pub enum VolumeError {
     /// Creating failed.
     #[error(transparent)]
     Create(CreateError),
+    /// A snapshot cannot be deleted, or what was cloned cannot be looked up.
+    #[error(transparent)]
+    Snapshot(SnapshotError),
+    /// A clone cannot be made.
+    #[error(transparent)]
+    Clone(CloneError),
+    /// A volume cannot be deleted.
+    #[error(transparent)]
+    Delete(DeleteError),
     /// An object among the names is none.
     #[error(transparent)]
     Name(NameError),
@@ -131,6 +142,9 @@ impl VolumeError {
             | Self::Name(_) => ErrorKind::Corrupt,
             Self::Create(CreateError::Exists { .. }) => ErrorKind::Exists,
             Self::Create(error) => error.kind().map_or(ErrorKind::Invalid, ErrorKind::from),
+            Self::Snapshot(error) => error.into(),
+            Self::Clone(error) => error.into(),
+            Self::Delete(error) => error.into(),
             Self::Read(error) => error.kind().into(),
             Self::Log(error) => error.kind().into(),
             Self::Store(error) => error.kind().into(),

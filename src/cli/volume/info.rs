@@ -1,7 +1,7 @@
 //! `krait volume info`.
 
 use chunk::ids::volume_prefix;
-use chunk::{ObjectStore, VolumeName};
+use chunk::{ObjectStore, SnapshotName, VolumeName, clones, manifest, snapshot};
 use futures_lite::future::block_on;
 use serde::Serialize;
 use wal::BLOCK_BYTES;
@@ -27,6 +27,10 @@ struct InfoView {
     directory_segments: usize,
     /// Chunks that the pages do not know yet.
     unfolded_chunks: usize,
+    /// Snapshots, without those that were made for a clone alone.
+    snapshots: usize,
+    /// Volumes that were cloned from it.
+    clones: Vec<String>,
     /// Everything that the store holds for the volume.
     objects: usize,
     object_bytes: u64,
@@ -38,8 +42,20 @@ pub(super) fn info(settings: &Settings, name: &VolumeName, json: bool) -> Result
     let store = store::open(settings)?;
     let Known { id, seq, manifest } = known(&store, name)?;
     let objects = block_on(store.list(&volume_prefix(id))).map_err(VolumeError::Store)?;
+    let snapshots = block_on(snapshot::names(&store, id)).map_err(VolumeError::Store)?;
+    let is_users =
+        |name: &Result<SnapshotName, _>| name.as_ref().is_ok_and(|name| name.clone_id().is_none());
+    let pins = block_on(clones::pins(&store, id)).map_err(VolumeError::Snapshot)?;
+    let mut volume = VolumeView::new(name, &manifest);
+    if let (Some(view), Some(parent)) = (&mut volume.parent, &manifest.parent) {
+        // A parent that cannot be read has its identity.
+        let newest = block_on(manifest::load(&store, parent.volume)).ok().flatten();
+        view.volume = newest.map(|(_, parent)| parent.name.to_string());
+    }
     let view = InfoView {
-        volume: VolumeView::new(name, &manifest),
+        volume,
+        snapshots: snapshots.iter().filter(|name| is_users(name)).count(),
+        clones: pins.live.iter().map(|pin| pin.name.to_string()).collect(),
         stripe_bytes: (BLOCK_BYTES as u64) << manifest.stripe_shift,
         manifest: seq.0,
         cut_incarnation: manifest.cut.incarnation.0,
@@ -53,12 +69,18 @@ pub(super) fn info(settings: &Settings, name: &VolumeName, json: bool) -> Result
         return output::print_json(&view);
     }
     let size = ByteSize(view.volume.size_bytes);
+    let parent = view.volume.parent.as_ref();
+    let parent = parent.map_or_else(String::new, |it| format!("clone of     {}\n", it.text()));
+    let clones = match view.clones.is_empty() {
+        true => "none".to_owned(),
+        false => view.clones.join(", "),
+    };
     let (stripe, stored) = (ByteSize(view.stripe_bytes), ByteSize(view.object_bytes));
     output::print(&format!(
         "name         {}\nid           {}\nsize         {size} ({} bytes)\ncreated      {}\n\
          durability   {}\nfencing      {}\nincarnation  {}\nstripe       {stripe}\nmanifest     {}, cut at epoch {} of incarnation \
          {}\nmap          {} directory segments, {} chunks not folded in\nstore        {stored} in \
-         {} objects of {}\n",
+         {} objects of {}\n{parent}snapshots    {}\nclones       {clones}\n",
         view.volume.name,
         view.volume.id,
         size.0,
@@ -73,5 +95,6 @@ pub(super) fn info(settings: &Settings, name: &VolumeName, json: bool) -> Result
         view.unfolded_chunks,
         view.objects,
         settings.store,
+        view.snapshots,
     ))
 }

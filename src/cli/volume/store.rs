@@ -12,7 +12,7 @@ use crate::server::{Access, AnyStore};
 const WORKERS: usize = 4;
 
 /// Opens the store, which must be there.
-pub(super) fn open(settings: &Settings) -> Result<AnyStore, Error> {
+pub(in crate::cli) fn open(settings: &Settings) -> Result<AnyStore, Error> {
     match &settings.store {
         StoreUrl::File(path) if !path.exists() => {
             Err(VolumeError::NoStore { path: path.clone() }.into())
@@ -23,8 +23,20 @@ pub(super) fn open(settings: &Settings) -> Result<AnyStore, Error> {
     }
 }
 
+/// Opens the store, which must be there, to write to it.
+pub(in crate::cli) fn open_to_write(settings: &Settings) -> Result<AnyStore, Error> {
+    match &settings.store {
+        StoreUrl::File(path) if !path.exists() => {
+            Err(VolumeError::NoStore { path: path.clone() }.into())
+        }
+        StoreUrl::File(_) | StoreUrl::Memory | StoreUrl::S3 { .. } => {
+            open_for(settings, Access::Write)
+        }
+    }
+}
+
 /// Opens the store, and makes it if it is missing.
-pub(super) fn open_or_make(settings: &Settings) -> Result<AnyStore, Error> {
+pub(in crate::cli) fn open_or_make(settings: &Settings) -> Result<AnyStore, Error> {
     open_for(settings, Access::Write)
 }
 
@@ -38,7 +50,7 @@ fn open_for(settings: &Settings, access: Access) -> Result<AnyStore, Error> {
 
 /// Checks that the server of the data directory, if one runs, uses the store of the settings:
 /// otherwise the command would look at other volumes than it serves.
-pub(super) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
+pub(in crate::cli) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
     match ControlClient::connect(settings) {
         Ok(mut client) => agree(settings, &client.server()?),
         // Whoever looks at the store waits for nobody who has the directory to itself.
@@ -48,7 +60,7 @@ pub(super) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
 }
 
 /// As [`agree_with_server`], with what the server said of itself.
-pub(super) fn agree(settings: &Settings, server: &ServerInfo) -> Result<(), Error> {
+pub(in crate::cli) fn agree(settings: &Settings, server: &ServerInfo) -> Result<(), Error> {
     let asked = settings.store.to_string();
     if server.store == asked {
         return Ok(());

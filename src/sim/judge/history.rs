@@ -24,6 +24,11 @@ impl Observer {
     pub(super) fn of(op: &Op) -> Self {
         Self { life: op.life, invoked: op.invoked, ended: op.ended }
     }
+
+    /// The same, who is known to have looked after a command was sent.
+    pub(super) fn after(self, op: &Op) -> Self {
+        Self { invoked: self.invoked.max(op.invoked), ..self }
+    }
 }
 
 /// One write to the sector.
@@ -92,9 +97,11 @@ impl History {
         let op = self.entries[entry].op;
         match log.op(op).command {
             Command::Zero { .. } => Value::Zero,
-            Command::Write { .. } | Command::Read { .. } | Command::Flush | Command::Cut => {
-                Value::Written(op)
-            }
+            Command::Write { .. }
+            | Command::Read { .. }
+            | Command::Flush
+            | Command::Cut
+            | Command::Snapshot => Value::Written(op),
         }
     }
 

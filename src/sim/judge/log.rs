@@ -28,6 +28,12 @@ impl OpId {
     pub fn version(self) -> u64 {
         u64::from(self.0) + 1
     }
+
+    /// The number itself.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// A command, with its range in sectors.
@@ -62,6 +68,8 @@ pub enum Command {
     Flush,
     /// As a flush, and what it covers outlives the local disk too.
     Cut,
+    /// As a cut, which is kept.
+    Snapshot,
 }
 
 impl Command {
@@ -70,7 +78,7 @@ impl Command {
     pub fn fua(self) -> bool {
         match self {
             Self::Write { fua, .. } | Self::Zero { fua, .. } => fua,
-            Self::Read { .. } | Self::Flush | Self::Cut => false,
+            Self::Read { .. } | Self::Flush | Self::Cut | Self::Snapshot => false,
         }
     }
 }
@@ -146,11 +154,11 @@ impl Log {
         let op = &mut self.ops[op.0 as usize];
         assert_eq!(op.ended, Moment::NEVER, "one reply to each command");
         (op.ended, op.acknowledged, op.answered) = (now, true, self.now);
-        if matches!(op.command, Command::Flush | Command::Cut) {
+        if matches!(op.command, Command::Flush | Command::Cut | Command::Snapshot) {
             life.covered = life.covered.max(op.invoked);
         }
         let remote = op.command == Command::Flush && self.durability == Durability::Remote;
-        if op.command == Command::Cut || remote {
+        if matches!(op.command, Command::Cut | Command::Snapshot) || remote {
             life.published = life.published.max(op.invoked);
         }
     }

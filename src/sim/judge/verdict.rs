@@ -19,6 +19,8 @@ pub enum Verdict {
     Torn,
     /// A content of another address, another volume, or of no write at all.
     Foreign,
+    /// A snapshot holds something else than before.
+    Changed,
     /// A part of a block is of an uncovered write, another part is older than it.
     TornBlock,
 }

@@ -58,6 +58,14 @@ impl Scenario {
         self
     }
 
+    /// The same world, with snapshots, and clones of them in each life.
+    #[must_use]
+    pub fn copied(mut self) -> Self {
+        (self.mix.snapshot, self.clone_one_in) = (3, 1);
+        (self.store.lie_one_in, self.rot_one_in) = (0, 0);
+        self
+    }
+
     /// The same world, but for hosts that take its volume from each other when the lease of the
     /// one that stands still has run out.
     #[must_use]

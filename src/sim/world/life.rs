@@ -185,7 +185,10 @@ impl<S: Subject> World<S> {
                 Some(result) => result.map_err(Fault::Unclean)?,
             }
         }
-        Ok(true)
+        match shift.all_may_fail.get() {
+            true => Ok(true),
+            false => self.look_at_copies(host, volumes, trigger),
+        }
     }
 
     /// Runs a future of the process until it ends, or until the crash: then `None`.

@@ -1,0 +1,277 @@
+//! Snapshots and clones of the volumes of a server.
+
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use async_channel::Sender;
+use chunk::clones::{self, CloneError, DeleteError, NewClone};
+use chunk::manifest::LoadError;
+use chunk::snapshot::{self, SnapshotError};
+use chunk::{
+    Manifest, ObjectStore, Snapshot, SnapshotHeader, SnapshotId, SnapshotName, VolumeName, manifest,
+};
+use std::rc::Rc;
+use wal::VolumeId;
+use wal::runtime::Runtime;
+
+use super::attach::{AttachError, attach};
+use super::error::ServeError;
+use super::local::Local;
+use super::member::Order;
+use super::patience::in_time;
+use crate::engine::error::VolumeError;
+use crate::engine::open::NO_HOST;
+use crate::engine::snapshot::NewSnapshot;
+use crate::error::ErrorKind;
+use crate::runtime::GlommioRuntime;
+
+/// Why a snapshot or clone was not made or deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The volume is being deleted.
+    #[error("volume {name} is being deleted")]
+    Deleting {
+        /// The volume.
+        name: VolumeName,
+    },
+    /// Clients are connected to it.
+    #[error("{what} is in use: disconnect its clients first")]
+    InUse {
+        /// What was to be deleted.
+        what: String,
+    },
+    /// The time is over.
+    #[error(
+        "no snapshot of volume {name} was made after {timeout:?}, as the store did not take all: \
+         ask again or wait longer with --timeout"
+    )]
+    TimedOut {
+        /// The volume.
+        name: VolumeName,
+        /// How long it was tried.
+        timeout: Duration,
+    },
+    /// The volume cannot be opened, as another host has it, or for another reason.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The newest manifest cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The volume is stopped.
+    #[error("volume {name}: {source}")]
+    Volume {
+        /// The volume.
+        name: VolumeName,
+        /// What the engine said.
+        #[source]
+        source: VolumeError,
+    },
+    /// The snapshot cannot be made or deleted.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The clone cannot be made.
+    #[error(transparent)]
+    Clone(#[from] CloneError),
+    /// The volume cannot be deleted.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
+}
+
+impl CopyError {
+    /// What the caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Deleting { .. } => ErrorKind::NotFound,
+            Self::InUse { .. } => ErrorKind::Busy,
+            Self::TimedOut { .. } => ErrorKind::Retry,
+            Self::Attach(error) => error.kind(),
+            Self::Load(error) => error.kind().into(),
+            Self::Volume { source, .. } => source.into(),
+            Self::Snapshot(error) => error.into(),
+            Self::Clone(error) => error.into(),
+            Self::Delete(error) => error.into(),
+        }
+    }
+}
+
+/// Makes a snapshot of a volume that no host has: its newest manifest has everything that was ever
+/// acknowledged. `None` if some host has it by now.
+///
+/// # Errors
+/// If the newest manifest cannot be read, or the snapshot cannot be put.
+pub async fn snapshot_at_rest<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    new: &NewSnapshot,
+) -> Result<Option<SnapshotHeader>, CopyError> {
+    let Some((seq, manifest)) = manifest::load(store, volume).await? else { return Ok(None) };
+    if manifest.owner != NO_HOST {
+        return Ok(None);
+    }
+    let NewSnapshot { id, name, created_unix_ms, .. } = new.clone();
+    let snapshot = Snapshot { id, name, created_unix_ms, seq, manifest };
+    snapshot::put(store, &snapshot).await?;
+    Ok(Some(snapshot.header()))
+}
+
+/// Random bits of this call.
+pub(super) fn draw() -> SnapshotId {
+    let [low, high] = [GlommioRuntime.random(), GlommioRuntime.random()];
+    SnapshotId((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
+}
+
+/// A snapshot of this name, to be made now.
+pub(super) fn new_snapshot(name: SnapshotName, patience: Duration) -> NewSnapshot {
+    #[expect(clippy::disallowed_methods, reason = "the time that people see, not one that counts")]
+    let now = std::time::SystemTime::now();
+    let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let created_unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    NewSnapshot { id: draw(), name, created_unix_ms, patience }
+}
+
+/// Makes a snapshot with everything in it that was acknowledged before the call: of an open volume,
+/// of one that no host has, or of one that is opened for it, whose log may have to be recovered.
+pub(super) async fn snapshot(
+    local: &Local,
+    name: &VolumeName,
+    id: VolumeId,
+    new: NewSnapshot,
+) -> Result<SnapshotHeader, CopyError> {
+    let deleting = || CopyError::Deleting { name: name.clone() };
+    let _entered = local.clients.enter(id).ok_or_else(deleting)?;
+    let core = &local.core;
+    let timeout = new.patience;
+    let made = in_time(timeout, async {
+        if local.number(id).is_none()
+            && let Some(made) = snapshot_at_rest(&core.store, id, &new).await?
+        {
+            return Ok(made);
+        }
+        attach(local, name, id, false).await?;
+        let opened = core.opened(id).ok_or_else(deleting)?;
+        let made = core.snapshot(opened.number(), new.clone()).await;
+        made.map_err(|source| match source {
+            VolumeError::Late { .. } => CopyError::TimedOut { name: name.clone(), timeout },
+            source => CopyError::Volume { name: name.clone(), source },
+        })
+    });
+    let made = made.await.ok_or_else(|| CopyError::TimedOut { name: name.clone(), timeout })??;
+    if made.name.clone_id().is_none() {
+        log::info!("made snapshot {name}@{}", made.name);
+    }
+    Ok(made)
+}
+
+/// Deletes a snapshot that no client has open and no clone needs.
+pub(super) async fn delete_snapshot(
+    local: &Local,
+    (volume, volume_name): (VolumeId, &VolumeName),
+    name: &SnapshotName,
+) -> Result<(), CopyError> {
+    let store = &local.core.store;
+    // One that is damaged is not open.
+    let found = snapshot::read_header(store, volume, name).await.ok().flatten();
+    let id = found.map(|header| header.id.as_volume());
+    let in_use = || CopyError::InUse { what: format!("snapshot {volume_name}@{name}") };
+    let _alone = match id {
+        Some(id) => Some(local.clients.begin_deleting(id).ok_or_else(in_use)?),
+        None => None,
+    };
+    if let Some(id) = id
+        && let Err(error) = local.core.shut(id).await
+    {
+        log::warn!("snapshot {volume_name}@{name}: {error}");
+    }
+    snapshot::delete(store, (volume, volume_name), name, draw()).await?;
+    log::info!("deleted snapshot {volume_name}@{name}");
+    Ok(())
+}
+
+/// Makes a clone of a snapshot, or of a volume as it is now.
+pub(super) async fn clone(
+    local: &Local,
+    (source, source_name): (VolumeId, &VolumeName),
+    from: Option<SnapshotName>,
+    name: VolumeName,
+    timeout: Duration,
+) -> Result<Manifest, CopyError> {
+    let store = &local.core.store;
+    let id = draw().as_volume();
+    let is_hidden = from.is_none();
+    let wanted = from.unwrap_or_else(|| SnapshotName::of_clone(id));
+    let made = new_snapshot(wanted.clone(), timeout);
+    let created_unix_ms = made.created_unix_ms;
+    if is_hidden {
+        snapshot(local, source_name, source, made).await?;
+    }
+    let snapshot = wanted.clone();
+    let source_of = (source, source_name.clone());
+    let new = NewClone { name: name.clone(), id, source: source_of, snapshot, created_unix_ms };
+    let cloned = clones::create(store, new).await;
+    if cloned.is_err() && is_hidden {
+        // What is left of it goes with the volume.
+        let _ = snapshot::delete(store, (source, source_name), &wanted, draw()).await;
+    }
+    let cloned = cloned?;
+    log::info!("made volume {name}, a clone of {source_name}");
+    Ok(cloned)
+}
+
+/// Deletes a volume that is closed and has no clients, its snapshots with it if `snapshots` is set.
+pub(super) async fn delete_volume(
+    local: &Local,
+    name: &VolumeName,
+    id: VolumeId,
+    snapshots: bool,
+) -> Result<(), CopyError> {
+    let store = &local.core.store;
+    let mut guards = Vec::new();
+    if snapshots {
+        for header in
+            snapshot::headers(store, id).await.map_err(SnapshotError::from)?.into_iter().flatten()
+        {
+            let what = || format!("snapshot {name}@{}", header.name);
+            let view = header.id.as_volume();
+            let guard = local.clients.begin_deleting(view);
+            guards.push(guard.ok_or_else(|| CopyError::InUse { what: what() })?);
+            if let Err(error) = local.core.shut(view).await {
+                log::warn!("{}: {error}", what());
+            }
+        }
+    }
+    clones::delete_volume(store, name, snapshots, draw()).await?;
+    Ok(())
+}
+
+/// Making a snapshot where no server runs, of a volume that this host has: opens the volume, makes
+/// it, and closes the volume, which gives it back.
+pub(super) struct TakeSnapshot {
+    pub(super) name: VolumeName,
+    pub(super) id: VolumeId,
+    pub(super) new: NewSnapshot,
+    /// Takes what was made.
+    pub(super) made: SyncSender<SnapshotHeader>,
+    /// One for each core, core 0 included.
+    pub(super) cores: Vec<Sender<Order>>,
+}
+
+impl TakeSnapshot {
+    /// Runs on core 0.
+    pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
+        let made = snapshot(&local, &self.name, self.id, self.new).await;
+        let closed = match &made {
+            Ok(_) => local.core.shut(self.id).await,
+            // What is in its log stays there, as after a crash.
+            Err(_) => Ok(()),
+        };
+        for core in &self.cores {
+            // Fails only for a core that has ended.
+            let _ = core.send(Order::End).await;
+        }
+        // Received when the cores have ended; there is room for one.
+        drop(self.made.try_send(made?));
+        let name = self.name;
+        Ok(closed.map_err(|source| CopyError::Volume { name, source })?)
+    }
+}
