@@ -80,8 +80,9 @@ pub const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// Times that a manifest is put before its writer looks whether the volume still lives.
 pub const PUBLISH_TRIES: u32 = 8;
 
-/// Times that an opening starts anew because a publication came in between.
-pub const CLAIM_TRIES: u32 = 4;
+/// Times that an opening starts anew because a publication came in between: a host that is taken
+/// over while it uploads all the time may win several races in a row.
+pub const CLAIM_TRIES: u32 = 16;
 
 /// Longest time that a read waits for a failing store (P5 of the promises).
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
