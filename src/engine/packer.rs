@@ -111,7 +111,9 @@ impl<'s, E: Env> Packer<'s, E> {
     }
 
     async fn next_chunk(&mut self) -> Result<(), VolumeError> {
-        let Some((builder, permit)) = self.open.take() else { return Ok(()) };
+        // One that was opened for what then was not to be packed stays empty.
+        let open = self.open.take().filter(|(builder, _)| !builder.is_empty());
+        let Some((builder, permit)) = open else { return Ok(()) };
         let (object, index) = builder.finish();
         self.chunks.push(index.clone());
         self.uploads.start_chunk(permit, index, object)
@@ -122,7 +124,7 @@ impl<'s, E: Env> Packer<'s, E> {
     pub(super) async fn finish(mut self) -> Result<(Vec<ChunkIndex>, Option<Rest>), VolumeError> {
         let half = self.core.tuning.chunk_blocks / 2;
         let small = self.open.take_if(|(builder, _)| builder.payload_blocks() < half);
-        let rest = small.map(|(builder, _)| {
+        let rest = small.filter(|(builder, _)| !builder.is_empty()).map(|(builder, _)| {
             let (object, index) = builder.finish();
             Rest { object, index }
         });

@@ -16,8 +16,10 @@ use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Epoch, HoleKind, Lsn, ShardBlock, ShardRun};
 
 use super::Env;
+use super::abreast::abreast;
 use super::error::VolumeError;
-use super::limits::MAP_SLICE_ENTRIES;
+use super::limits::{MAP_SLICE_ENTRIES, SEAL_READS};
+use super::log_state::Entry;
 use super::message::Sealed;
 use super::packer::Packer;
 use super::place::{LogPlace, Place};
@@ -33,11 +35,22 @@ impl<E: Env> Shard<E> {
         let (map, position) = self.freeze_for(cut);
         let mut packer = Packer::new(&self.core, &self.shared, &self.ids, cut);
         let mut content = Vec::new();
-        for (run, place) in map.iter() {
-            match *place {
-                Place::Zero => self.pack_hole(&mut packer, HoleKind::Zero, run).await?,
-                Place::Hole => self.pack_hole(&mut packer, HoleKind::Discard, run).await?,
-                Place::Log(place) => self.pack_data(&mut packer, run, place, &mut content).await?,
+        let mut all = map.iter().map(|(run, place)| (run, *place));
+        loop {
+            let group: Vec<_> = all.by_ref().take(SEAL_READS).collect();
+            if group.is_empty() {
+                break;
+            }
+            let entries = self.read_group(&mut packer, &group).await?;
+            for ((run, place), entry) in group.into_iter().zip(entries) {
+                match place {
+                    Place::Zero => self.pack_hole(&mut packer, HoleKind::Zero, run).await?,
+                    Place::Hole => self.pack_hole(&mut packer, HoleKind::Discard, run).await?,
+                    Place::Log(place) => {
+                        let from = (place, entry);
+                        self.pack_data(&mut packer, run, from, &mut content).await?;
+                    }
+                }
             }
         }
         let (chunks, rest) = packer.finish().await?;
@@ -70,13 +83,40 @@ impl<E: Env> Shard<E> {
         (frozen.map.clone(), frozen.position)
     }
 
-    /// Packs blocks from the memory cache, or from the log, which keeps a frozen entry until its
-    /// cut is published.
+    /// Reads the log entries of a few runs that memory lacks, all at a time: one after the other
+    /// they would take longer than the store does.
+    async fn read_group(
+        &self,
+        packer: &mut Packer<'_, E>,
+        group: &[(ShardRun, Place)],
+    ) -> Result<Vec<Option<Entry<E>>>, VolumeError> {
+        let lacks = |(run, place): &(ShardRun, Place)| match place {
+            Place::Zero | Place::Hole => None,
+            Place::Log(place) => {
+                let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
+                let is_cached = maps.frozen_content(self.volume, *run, &cache).is_some();
+                (!is_cached).then_some((*run, *place))
+            }
+        };
+        let lacking: Vec<_> = group.iter().map(lacks).collect();
+        if lacking.iter().any(Option::is_some) {
+            // Who has memory for a chunk has some for this, too.
+            packer.room_blocks().await?;
+        }
+        let read = async |lacking: Option<(ShardRun, LogPlace)>| match lacking {
+            Some((run, place)) => self.log.read_entry(place, self.entry_extent(run, place)).await,
+            None => Ok(None),
+        };
+        abreast(SEAL_READS, lacking.into_iter().map(read)).await
+    }
+
+    /// Packs blocks from the memory cache, or from their log entry: the log keeps a frozen one until
+    /// its cut is published.
     async fn pack_data(
         &self,
         packer: &mut Packer<'_, E>,
         run: ShardRun,
-        place: LogPlace,
+        (place, entry): (LogPlace, Option<Entry<E>>),
         content: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let mut done = 0;
@@ -84,11 +124,16 @@ impl<E: Env> Shard<E> {
             let room = packer.room_blocks().await?;
             let start = ShardBlock(run.start.0 + done);
             let part = ShardRun { start, count: room.min(run.count - done) };
-            if !self.pack_cached(packer, part) {
+            let lba = self.shared.layout.to_volume(self.id, start);
+            if let Some(entry) = &entry {
+                let from = (usize::from(place.skipped()) + done as usize) * BLOCK_BYTES;
+                let blocks = &entry[from..from + part.count as usize * BLOCK_BYTES];
+                packer.data(lba, blocks).await?;
+            } else if !self.pack_cached(packer, part) {
                 content.resize(part.count as usize * BLOCK_BYTES, 0);
                 let found = self.fetch_logged(part, place.skip(done), content).await?;
                 assert!(found, "the log keeps a frozen entry until its cut is published");
-                packer.data(self.shared.layout.to_volume(self.id, start), content).await?;
+                packer.data(lba, content).await?;
             }
             if let Some(frozen) = &self.maps.borrow().frozen {
                 frozen.packed(self.volume, part, &mut self.core.cache.borrow_mut());

@@ -5,6 +5,8 @@ use std::time::Duration;
 use chunk::{Durability, Fencing, LeaseTerm};
 
 use super::{Scenario, draw_stripes};
+use crate::engine::chunk_cache::CacheSize;
+use crate::sim::judge::BLOCK_SECTORS;
 use crate::sim::limits::MAX_REQUEST_SECTORS;
 use crate::sim::random::Random;
 
@@ -64,6 +66,37 @@ impl Scenario {
         (self.mix.snapshot, self.clone_one_in) = (3, 1);
         (self.store.lie_one_in, self.rot_one_in) = (0, 0);
         self
+    }
+
+    /// The same world, but for much that is overwritten, collected and compacted, while readers
+    /// ask a store that takes its time.
+    #[must_use]
+    pub fn collected(mut self) -> Self {
+        (self.store.error_one_in, self.store.hang_one_in, self.store.lie_one_in) = (0, 0, 0);
+        (self.store.slow, self.stall_one_in, self.outage_one_in) = (false, 0, 0);
+        (self.disk_error_one_in, self.full_one_in, self.rot_one_in) = (0, 0, 0);
+        (self.tuning.gc_grace, self.tuning.gc_after_blocks) = (Duration::from_millis(50), 0);
+        (self.tuning.cache_blocks, self.tuning.disk_cache) = (1, CacheSize::default());
+        self.tuning.cut_blocks = self.tuning.cut_blocks.min(64);
+        (self.mix.read, self.mix.write) = (20, 20);
+        self.think = self.think.max(Duration::from_millis(2));
+        (self.life_steps, self.long_lives) = (8000, true);
+        (self.mix.snapshot, self.clone_one_in) = (1, 2);
+        self
+    }
+
+    /// The same world, but for much that is compacted while it is written, before the disk is lost.
+    #[must_use]
+    pub fn compacted(self) -> Self {
+        let mut collected = self.collected();
+        (collected.disk_loss_one_in, collected.take_over_one_in) = (2, 0);
+        (collected.mix.snapshot, collected.clone_one_in) = (0, 0);
+        collected.tuning.gc_grace = Duration::from_millis(20);
+        collected.tuning.chunk_blocks = collected.tuning.chunk_blocks.clamp(4, 16);
+        collected.tuning.cut_blocks = 16;
+        (collected.clients, collected.request_sectors) = (8, 8 * BLOCK_SECTORS);
+        collected.whole_blocks = true;
+        collected
     }
 
     /// The same world, but for hosts that take its volume from each other when the lease of the
