@@ -219,8 +219,8 @@ impl<E: Env> Coordinator<E> {
         if ripe.is_empty() {
             return Ok(());
         }
-        self.see_that_it_is_ours().await?;
         for some in ripe.chunks(DELETES_AT_A_TIME) {
+            self.see_that_it_is_ours().await?;
             if self.is_ending() {
                 return Err(VolumeError::Closed);
             }

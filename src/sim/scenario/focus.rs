@@ -93,7 +93,9 @@ impl Scenario {
         (collected.mix.snapshot, collected.clone_one_in) = (0, 0);
         collected.tuning.gc_grace = Duration::from_millis(20);
         collected.tuning.chunk_blocks = collected.tuning.chunk_blocks.clamp(4, 16);
-        collected.tuning.cut_blocks = 16;
+        // What was written since a cut waits long for the next one.
+        (collected.tuning.cut_blocks, collected.mix.cut) = (512, 0);
+        collected.tuning.cut_every = Duration::from_millis(200);
         (collected.clients, collected.request_sectors) = (8, 8 * BLOCK_SECTORS);
         collected.whole_blocks = true;
         collected

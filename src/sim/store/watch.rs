@@ -3,12 +3,21 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use chunk::{ChunkId, Manifest};
 
 use super::Change;
 use crate::sim::executor::ProcessId;
 
 /// Newest manifests that must stay: the last one, and the one that its publisher looks for.
 const KEPT: usize = 2;
+
+/// Whether an object is of an opening before the newest one.
+fn is_older(name: &str, objects: &BTreeMap<String, Bytes>) -> bool {
+    let newest = objects.iter().rev().find(|(name, _)| is_manifest(name));
+    let newest = newest.and_then(|(_, body)| Manifest::decode(body).ok());
+    let id = name.rsplit('/').next().and_then(ChunkId::parse);
+    matches!((newest, id), (Some((_, newest)), Some(id)) if id.incarnation() < newest.incarnation)
+}
 
 /// Looks at one process.
 pub(super) struct Watch {
@@ -51,6 +60,9 @@ impl Watch {
             {
                 format!("replaced {name}")
             }
+            // What it knew to be needed by nobody when it looked for the last time. Whether it was
+            // right, a check of the volume tells.
+            Change::Delete { name } if is_older(name, objects) => return,
             Change::Delete { name }
                 if objects.contains_key(name)
                     && (!is_manifest(name) || manifests().take(KEPT).any(|kept| kept == name)) =>
