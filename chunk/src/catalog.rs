@@ -205,26 +205,6 @@ pub async fn list<S: ObjectStore>(
     Ok(volumes)
 }
 
-/// Deletes a volume by name; a missing one is fine. Returns which volume it was. Nobody may have
-/// it open, and nobody may give its name away at the same time: the caller sees to that.
-///
-/// 1. Delete the name: the volume is gone for everybody. A power cut after this leaves objects
-///    that [`unnamed`] lists.
-/// 2. [`delete_objects`].
-///
-/// # Errors
-/// If the store fails: whatever is left is found by [`unnamed`]. If the name's object is damaged:
-/// then nothing is deleted, as it is not known what.
-pub async fn delete<S: ObjectStore>(
-    store: &S,
-    name: &VolumeName,
-) -> Result<Option<VolumeId>, ReadError> {
-    let Some(volume) = find(store, name).await? else { return Ok(None) };
-    store.delete(&name.object_name()).await?;
-    delete_objects(store, volume).await?;
-    Ok(Some(volume))
-}
-
 /// Deletes all objects of a volume: the manifests first, from old to new, so that a late reader
 /// finds either a whole volume or none and a late writer learns that it has lost; then all else.
 ///
@@ -239,8 +219,9 @@ pub async fn delete_objects<S: ObjectStore>(store: &S, volume: VolumeId) -> Resu
     Ok(())
 }
 
-/// Volumes that have objects but no name: left by a power cut in [`create`] or [`delete`], or
-/// being created just now. Lists the whole store.
+/// Volumes that have objects but no name: left by a power cut in [`create`],
+/// [`crate::clones::create`] or [`crate::clones::delete_volume`], or being created just now. Lists
+/// the whole store.
 ///
 /// # Errors
 /// If the store fails, or a name cannot be read: then its volume is not known.

@@ -16,6 +16,7 @@ use wal::runtime::Runtime;
 
 use super::attach::{AttachError, attach};
 use super::error::ServeError;
+use super::limits::PUT_GRACE;
 use super::local::Local;
 use super::member::Order;
 use super::patience::in_time;
@@ -142,7 +143,8 @@ pub(super) async fn snapshot(
     let _entered = local.clients.enter(id).ok_or_else(deleting)?;
     let core = &local.core;
     let timeout = new.patience;
-    let made = in_time(timeout, async {
+    // The cut has until the timeout, and is told so; what is left then is a put.
+    let made = in_time(timeout + PUT_GRACE, async {
         if local.number(id).is_none()
             && let Some(made) = snapshot_at_rest(&core.store, id, &new).await?
         {

@@ -194,3 +194,23 @@ fn a_volume_of_another_host_is_refused_by_name() {
     ok(&home, "snapshot create demo s1");
     ok(&other, &format!("clone create copy --from demo@s1 --store {store}"));
 }
+
+#[test]
+fn a_snapshot_is_read_on_another_host_while_the_first_one_has_the_volume() {
+    let home = Home::new();
+    let (first, second) = (noise(1 << 20), noise(2 << 20).split_off(1 << 20));
+    let server = home.serve("1M");
+    if write(&server, "demo", &first, &home).is_none() {
+        return;
+    }
+    ok(&home, "snapshot create demo s1");
+    let store = format!("file://{}", home.path("data/store").display());
+    let other = Home::on_cores("1");
+    let reader = other.serve_with("1M", &["--store", &store]);
+    assert!(read(&reader, "demo@s1", &other) == first);
+    // The volume itself stays where it is, and goes on.
+    write(&server, "demo", &second, &home);
+    assert!(read(&reader, "demo@s1", &other) == first && read(&server, "demo", &home) == second);
+    assert_eq!(home.status("demo")["is_own"], true);
+    assert!(!other.path("data/wal").exists(), "a snapshot has no log");
+}

@@ -21,6 +21,13 @@ fn name(text: &str) -> VolumeName {
     VolumeName::new(text).unwrap()
 }
 
+async fn delete(
+    store: &MemoryStore,
+    name: &VolumeName,
+) -> Result<Option<VolumeId>, crate::clones::DeleteError> {
+    crate::clones::delete_volume(store, name, false, crate::snapshot::SnapshotId([1; 16])).await
+}
+
 async fn names(store: &MemoryStore) -> Vec<(String, u8)> {
     let listed = list(store).await.unwrap();
     listed.into_iter().map(Result::unwrap).map(|(name, id)| (name.to_string(), id.0[0])).collect()

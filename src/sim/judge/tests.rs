@@ -566,3 +566,80 @@ fn an_image_is_judged_only_when_all_of_it_was_read() {
 fn writes_outside_the_tracked_sectors_are_our_bug() {
     Bench::new().send(31, 2);
 }
+
+impl Bench {
+    /// A snapshot, made by writes that come while it is asked for.
+    fn snapshot(&mut self, meanwhile: impl FnOnce(&mut Self)) -> OpId {
+        let op = self.judge.invoke(Command::Snapshot);
+        meanwhile(self);
+        self.judge.done(op);
+        op
+    }
+
+    /// Judges a snapshot that holds what stands on the disk.
+    fn see(&mut self, snapshot: OpId) -> Result<(), Verdict> {
+        self.judge.judge_picture(snapshot, &self.disk).map_err(|violation| violation.verdict)
+    }
+}
+
+#[test]
+fn rule_6_a_snapshot_has_all_that_was_answered_before_it() {
+    let mut bench = Bench::new();
+    let old = bench.write(0, 2);
+    let new = bench.write(0, 2);
+    let taken = bench.snapshot(|_| ());
+    bench.land(old, 0);
+    assert_eq!(bench.see(taken), Err(Verdict::StaleRead));
+    bench.clear(0, 2);
+    assert_eq!(bench.see(taken), Err(Verdict::SilentZeros));
+    bench.land(new, 0);
+    assert_eq!(bench.see(taken), Ok(()));
+}
+
+#[test]
+fn rule_6_a_snapshot_has_nothing_that_was_sent_after_it() {
+    let mut bench = Bench::new();
+    bench.write(0, 2);
+    let taken = bench.snapshot(|_| ());
+    bench.write(0, 2);
+    assert_eq!(bench.see(taken), Err(Verdict::Foreign), "nobody had written that by then");
+}
+
+#[test]
+fn rule_6_a_snapshot_is_one_instant_for_all_sectors() {
+    let both = |bench: &mut Bench| (bench.write(0, 1), bench.write(5, 1));
+    let mut bench = Bench::new();
+    let mut ops = None;
+    let taken = bench.snapshot(|bench| ops = Some(both(bench)));
+    let (earlier, later) = ops.expect("they were written");
+    bench.clear(0, 6);
+    bench.land(later, 5);
+    let without = bench.judge.clone();
+    assert_eq!(bench.see(taken), Err(Verdict::SilentZeros), "the earlier one was answered first");
+    bench.judge = without.clone();
+    bench.land(earlier, 0);
+    assert_eq!(bench.see(taken), Ok(()));
+    bench.judge = without.clone();
+    bench.clear(5, 1);
+    assert_eq!(bench.see(taken), Ok(()), "the instant between the two");
+    bench.judge = without;
+    bench.clear(0, 6);
+    assert_eq!(bench.see(taken), Ok(()), "the instant before both");
+}
+
+#[test]
+fn rule_6_a_snapshot_stays_what_it_was_through_crashes() {
+    let mut bench = Bench::new();
+    let taken = bench.snapshot(|bench| {
+        bench.write(0, 1);
+    });
+    assert_eq!(bench.see(taken), Ok(()));
+    for disk_lost in [false, true] {
+        bench.judge.crash(disk_lost);
+        assert_eq!(bench.see(taken), Ok(()));
+    }
+    bench.clear(0, 1);
+    assert_eq!(bench.see(taken), Err(Verdict::Changed), "though it could have been that");
+    bench.judge.forget_picture(taken);
+    assert_eq!(bench.judge.picture_count(), 0);
+}
