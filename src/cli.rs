@@ -4,6 +4,7 @@ mod args;
 mod clone;
 mod completion;
 mod config;
+mod gc;
 mod help;
 pub mod inspect;
 mod logging;
@@ -61,6 +62,11 @@ fn run(cli: &Cli) -> Result<(), Error> {
         }
         Command::Clone { command } => {
             clone::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+        }
+        Command::Gc { dry_run, volume, json, command } => {
+            let wish = gc::Wish::of(*dry_run, command.as_ref())?;
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            gc::run(&settings, wish, volume.as_ref(), *json)
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
         Command::Man { command: words } => man::print(command(), words),

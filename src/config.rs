@@ -61,6 +61,8 @@ pub struct Settings {
     pub wal_segment: ByteSize,
     /// When dirty data is uploaded.
     pub rpo: Rpo,
+    /// How long garbage stays in the store before it is removed.
+    pub gc_grace: Duration,
     /// Copies of what the store has, on the local disk.
     pub disk_cache: DiskCache,
     /// What volumes promise that are made from now on.

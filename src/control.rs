@@ -20,6 +20,7 @@ use chunk::{SnapshotHeader, VolumeName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::MAX_WAIT;
+use crate::engine::collect::Collected;
 use crate::error::ErrorKind;
 
 pub use client::ControlClient;
@@ -78,6 +79,14 @@ pub enum Op {
         #[serde(default)]
         snapshots: bool,
     },
+    /// Remove what nothing needs of this volume. Answered with [`Answer::Collected`]; refused as
+    /// [`ErrorKind::Fenced`] if another host has it.
+    Collect {
+        /// Name of the volume.
+        volume: String,
+        /// Only look.
+        dry_run: bool,
+    },
     /// Make a snapshot of this volume. Answered with [`Answer::Snapshot`]; refused as
     /// [`ErrorKind::Retry`] when the time is over.
     CreateSnapshot {
@@ -119,6 +128,7 @@ impl Op {
                 limits::SHORT_OP_TIMEOUT
             }
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
+            Self::Collect { .. } => limits::COLLECT_TIMEOUT,
             Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. }
             | Self::Detach { seconds, .. }
@@ -161,6 +171,8 @@ pub enum Answer {
     },
     /// To [`Op::Delete`] and [`Op::DeleteSnapshot`].
     Deleted,
+    /// To [`Op::Collect`].
+    Collected(Collected),
     /// To [`Op::CreateSnapshot`].
     Snapshot(SnapshotInfo),
     /// To [`Op::Clone`].

@@ -20,6 +20,7 @@ mod admin;
 mod attach;
 mod budget;
 mod clients;
+mod collect;
 mod connection;
 pub mod copies;
 mod crew;
@@ -62,12 +63,14 @@ use wal::VolumeId;
 
 use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
 use crate::control::ControlRequest;
+use crate::engine::collect::Collected;
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
 use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
 
 pub use attach::AttachError;
+pub use collect::CollectError;
 pub use copies::CopyError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
@@ -164,6 +167,25 @@ pub fn detach(
 fn alone(settings: &Settings) -> Settings {
     let disk_cache = DiskCache { size: ByteSize::default(), ..settings.disk_cache.clone() };
     Settings { cores: 1, disk_cache, ..settings.clone() }
+}
+
+/// Removes what nothing needs of a volume, and compacts it; with `dry_run`, tells what there is to
+/// do. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`CollectError`] if the volume cannot be opened, or some of its map cannot be read.
+pub fn collect(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    dry_run: bool,
+) -> Result<Collected, ServeError> {
+    let settings = alone(settings);
+    let store = open_store(&settings)?;
+    let (done, taken) = std::sync::mpsc::sync_channel(1);
+    start(&settings, store, |cores, _| {
+        Ok(Role::Collect(collect::Collect { name, id, dry_run, done, cores }))
+    })?;
+    Ok(taken.try_recv().expect("what was collected is told of"))
 }
 
 /// Makes a snapshot of a volume that this host has: its log is recovered, and all of it uploaded.

@@ -95,10 +95,15 @@ pub(super) struct ServingOptions {
     rpo_seconds: Option<String>,
 
     /// Amount of data outside of the object store that starts an upload [default: 64M for a bucket,
-    /// else half of the log or a quarter of the memory] [env:
+    /// else half of the log or a quarter of the memory, an eighth below 2G] [env:
     /// KRAIT_RPO_BYTES]
     #[arg(long, value_name = "SIZE")]
     rpo_bytes: Option<String>,
+
+    /// How long garbage stays in the store before it is removed, at least 40 [default: 60] [env:
+    /// KRAIT_GC_GRACE_SECONDS]
+    #[arg(long, value_name = "SECONDS")]
+    gc_grace_seconds: Option<String>,
 
     /// Most bytes of the cache of chunks on the local disk [default: for an S3 store a tenth of the
     /// free disk, 8G at most; otherwise none] [env: KRAIT_CACHE_DISK]
@@ -175,6 +180,21 @@ pub(super) enum Command {
     Clone {
         #[command(subcommand)]
         command: CloneCommand,
+    },
+    /// Remove what no volume and no snapshot needs any more, or tell what that is
+    #[command(after_long_help = help::GC, arg_required_else_help = true)]
+    Gc {
+        /// Only tell what there is to do
+        #[arg(long, global = true)]
+        dry_run: bool,
+        /// This volume only [default: all volumes of the store]
+        #[arg(long, value_name = "NAME", global = true)]
+        volume: Option<VolumeName>,
+        /// Print JSON for programs
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<GcCommand>,
     },
     /// Show what a file or object of Krait's says: a WAL segment, chunk, map object, manifest or
     /// snapshot
@@ -310,6 +330,13 @@ pub(super) enum VolumeCommand {
 }
 
 #[derive(Subcommand, Debug)]
+pub(super) enum GcCommand {
+    /// Remove garbage, and compact what little is needed of
+    #[command(after_long_help = help::GC)]
+    Run,
+}
+
+#[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Print every setting, its value, where it came from and its limits
     #[command(after_long_help = help::EXPLAIN)]
@@ -360,6 +387,7 @@ impl GlobalOptions {
             add(Key::WalSegment, &serving.wal_segment);
             add(Key::RpoSeconds, &serving.rpo_seconds);
             add(Key::RpoBytes, &serving.rpo_bytes);
+            add(Key::GcGrace, &serving.gc_grace_seconds);
             add(Key::CacheDisk, &serving.cache_disk);
             add(Key::CachePolicy, &serving.cache_policy);
             serving.promises.each(&mut add);

@@ -148,3 +148,16 @@ pub(super) fn exit_codes() -> String {
     );
     format!("Exit codes:{}", codes.collect::<String>())
 }
+
+pub(super) const GC: &str = "\
+Examples:
+  krait gc --dry-run
+      What is stored of each volume, how much of it is needed, and what would be removed
+  krait gc run --volume vm1
+
+A server does this by itself for volumes that are written to. An object is removed when neither the
+newest manifest nor a snapshot of its volume refers to it, and did not some time ago either
+(`gc.grace_seconds`, 60 unless set): the command takes two or three times as long. Where less than 70 %
+of what is stored is needed, the needed part of the emptiest chunks is moved into new ones, until it
+is 75 %. Stopped at any point, nothing is lost, and the next run goes on. A volume that another host
+has is left to that host: exit code 10.";

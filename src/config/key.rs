@@ -25,6 +25,8 @@ pub enum Key {
     RpoSeconds,
     /// Amount of dirty data that starts an upload.
     RpoBytes,
+    /// How long garbage stays before it is removed.
+    GcGrace,
     /// Size of the cache of chunks on the local disk.
     CacheDisk,
     /// What goes when that cache is full.
@@ -65,7 +67,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -77,6 +79,7 @@ impl Key {
         Self::WalSegment,
         Self::RpoSeconds,
         Self::RpoBytes,
+        Self::GcGrace,
         Self::CacheDisk,
         Self::CachePolicy,
         Self::CachePin,
@@ -112,6 +115,7 @@ impl Key {
             Self::WalSegment => "wal.segment",
             Self::RpoSeconds => "rpo.seconds",
             Self::RpoBytes => "rpo.bytes",
+            Self::GcGrace => "gc.grace_seconds",
             Self::CacheDisk => "cache.disk",
             Self::CachePolicy => "cache.policy",
             Self::CachePin => "cache.pin",
@@ -148,6 +152,7 @@ impl Key {
             Self::WalSegment => "KRAIT_WAL_SEGMENT",
             Self::RpoSeconds => "KRAIT_RPO_SECONDS",
             Self::RpoBytes => "KRAIT_RPO_BYTES",
+            Self::GcGrace => "KRAIT_GC_GRACE_SECONDS",
             Self::CacheDisk => "KRAIT_CACHE_DISK",
             Self::CachePolicy => "KRAIT_CACHE_POLICY",
             Self::CachePin => "KRAIT_CACHE_PIN",
@@ -184,6 +189,7 @@ impl Key {
             Self::WalSegment => "--wal-segment",
             Self::RpoSeconds => "--rpo-seconds",
             Self::RpoBytes => "--rpo-bytes",
+            Self::GcGrace => "--gc-grace-seconds",
             Self::CacheDisk => "--cache-disk",
             Self::CachePolicy => "--cache-policy",
             Self::CachePin => "--cache-pin",

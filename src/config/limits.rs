@@ -99,3 +99,17 @@ const _: () = assert!(
     "every allowed segment and core count has an allowed log"
 );
 const _: () = assert!(MAX_CORES <= chunk::limits::MAX_SHARDS, "a core is a shard of each volume");
+
+/// Least grace before garbage is removed, in seconds: longer than a read or an upload takes.
+pub const MIN_GC_GRACE_SECONDS: u64 = 40;
+
+/// Longest such grace: a week.
+pub const MAX_GC_GRACE_SECONDS: u64 = 7 * 24 * 3600;
+
+/// The grace unless somebody says otherwise.
+pub const DEFAULT_GC_GRACE_SECONDS: u64 = 60;
+
+const _: () = assert!(MIN_GC_GRACE_SECONDS > crate::engine::limits::READ_TIMEOUT.as_secs());
+
+/// Memory below which uploads begin the sooner.
+pub const SHORT_MEMORY: ByteSize = ByteSize::gib(2);

@@ -36,6 +36,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let age = resolver.rpo_age()?;
     let bytes = resolver.rpo_bytes(&store, wal_cap, memory)?;
     let rpo = Rpo { age, bytes };
+    let gc_grace = resolver.gc_grace()?;
     let disk_cache = resolver.disk_cache(machine, &data_dir, &store, memory)?;
     let new_volumes = resolver.new_volumes()?;
     let s3 = resolver.s3()?;
@@ -50,6 +51,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
         wal_cap,
         wal_segment,
         rpo,
+        gc_grace,
         disk_cache,
         new_volumes,
         s3,
@@ -262,6 +264,21 @@ impl Resolver<'_> {
         self.sized(Key::WalCap, found, (floor, limits::MAX_WAL), why)
     }
 
+    fn gc_grace(&mut self) -> Result<Duration, ConfigError> {
+        let default = (
+            limits::DEFAULT_GC_GRACE_SECONDS,
+            Source::Default("whoever may still read it has done so"),
+        );
+        let found = self.number(Key::GcGrace, default, limits::MAX_GC_GRACE_SECONDS)?;
+        if found < limits::MIN_GC_GRACE_SECONDS {
+            let source = self.text(Key::GcGrace)?.map(|(_, source)| source);
+            let source = source.expect("the default is enough");
+            let (min, max) = (limits::MIN_GC_GRACE_SECONDS, limits::MAX_GC_GRACE_SECONDS);
+            return Err(refuse(Key::GcGrace, source, ValueError::Range { value: found, min, max }));
+        }
+        Ok(Duration::from_secs(found))
+    }
+
     fn rpo_age(&mut self) -> Result<Duration, ConfigError> {
         let default = (
             limits::DEFAULT_RPO_SECONDS,
@@ -270,9 +287,6 @@ impl Resolver<'_> {
         self.number(Key::RpoSeconds, default, limits::MAX_RPO_SECONDS).map(Duration::from_secs)
     }
 
-    /// Every store of this version is on this host: uploading sooner guards against nothing, and
-    /// what is overwritten meanwhile is never uploaded. So a large part of the log may wait, as far
-    /// as its map fits into memory.
     /// What a lost disk may take with it from a bucket is promised; a store on this very machine is
     /// better served by few large uploads.
     fn rpo_bytes(
@@ -282,15 +296,19 @@ impl Resolver<'_> {
         memory: ByteSize,
     ) -> Result<ByteSize, ConfigError> {
         let half = ByteSize(wal_cap.0 / 2).max(limits::MIN_RPO_BYTES);
-        let least = half.min(ByteSize(memory.0 / 4).max(limits::MIN_RPO_BYTES));
+        // A cut of what memory still has is sealed at the speed of the disk; one that has to be read
+        // back from the log takes many times as long, and a snapshot waits for it.
+        let share = if memory < limits::SHORT_MEMORY { 8 } else { 4 };
+        let least = half.min(ByteSize(memory.0 / share).max(limits::MIN_RPO_BYTES));
         let (default, reason) = match store {
             StoreUrl::S3 { .. } => (
                 least.min(limits::DEFAULT_BUCKET_RPO_BYTES),
                 "most that the loss of the local disk takes; less if the log or the memory is small",
             ),
-            StoreUrl::File(_) | StoreUrl::Memory => {
-                (least, "half of the log or a quarter of the memory, the lesser")
-            }
+            StoreUrl::File(_) | StoreUrl::Memory => (
+                least,
+                "half of the log or a quarter of the memory (an eighth below 2 GiB), the lesser",
+            ),
         };
         let found = self.parsed(Key::RpoBytes, || (default, Source::Default(reason)))?;
         let why = "half of wal.cap at most, so that uploads start before writes are slowed";

@@ -8,6 +8,7 @@ use super::lock::DataDirLock;
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
 use crate::config::{Settings, Wait};
+use crate::engine::collect::Collected;
 
 /// A connection to the process that serves a data directory.
 #[derive(Debug)]
@@ -169,6 +170,17 @@ impl ControlClient {
     pub fn delete(&mut self, volume: String, snapshots: bool) -> Result<(), ControlError> {
         match self.ask(&Op::Delete { volume, snapshots })? {
             Answer::Deleted => Ok(()),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a volume's garbage collected, or looked for.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Fenced`] if another host has it.
+    pub fn collect(&mut self, volume: String, dry_run: bool) -> Result<Collected, ControlError> {
+        match self.ask(&Op::Collect { volume, dry_run })? {
+            Answer::Collected(collected) => Ok(collected),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

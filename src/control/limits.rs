@@ -23,6 +23,10 @@ pub const LONG_OP_TIMEOUT: Duration = Duration::from_secs(600);
 pub const ATTACH_TIMEOUT: Duration =
     Duration::from_secs(LONG_OP_TIMEOUT.as_secs() + 2 * MAX_LEASE_SECONDS as u64);
 
+/// Longest wait for a volume's garbage to be collected: several times the grace, and the time for
+/// what is moved.
+pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+
 /// Longest wait of the asking side beyond that of the serving side, so that it hears the reason.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(5);
 

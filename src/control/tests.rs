@@ -18,6 +18,7 @@ fn settings(data_dir: &Path) -> Settings {
             policy: crate::config::CachePolicy::Lru,
             pin: Vec::new(),
         },
+        gc_grace: std::time::Duration::from_secs(60),
         new_volumes: chunk::Promises::default(),
         s3: crate::config::S3Settings::default(),
         cores: 1,
@@ -80,6 +81,7 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Attach { .. }
             | Op::Detach { .. }
             | Op::DropLog { .. }
+            | Op::Collect { .. }
             | Op::CreateSnapshot { .. }
             | Op::DeleteSnapshot { .. }
             | Op::Clone { .. } => drop(reply),

@@ -23,9 +23,10 @@ use std::time::Duration;
 use ahash::AHashMap;
 use chunk::ids::volume_prefix;
 use chunk::{ChunkId, ObjectName, ObjectStore, StoreError, snapshot};
-use wal::BLOCK_BYTES;
+use serde::{Deserialize, Serialize};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
+use wal::{BLOCK_BYTES, VolumeId};
 
 use super::Env;
 use super::abreast::abreast;
@@ -37,20 +38,12 @@ use super::limits::{
     COMPACT_AT_A_TIME, COMPACT_BELOW_PERCENT, COMPACT_UP_TO_PERCENT, DELETES_AT_A_TIME,
 };
 use super::message::{Answer, Ask};
+use super::open::newest_manifest;
 use super::reach::{Reach, Root};
 use super::turn::{Taken, Turn};
 
-/// What one pass may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wish {
-    /// Look, and change nothing.
-    Look,
-    /// Remove what is not needed, and move what is needed of mostly dead chunks.
-    Collect,
-}
-
 /// What one pass found and did: objects and their bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Collected {
     /// Chunks and map objects of the volume's own.
     pub objects: u64,
@@ -99,12 +92,28 @@ impl<E: Env> Core<E> {
     pub async fn collect(
         self: &std::rc::Rc<Self>,
         volume: VolumeNo,
-        wish: Wish,
     ) -> Result<Collected, VolumeError> {
-        match self.ask(self.home(volume), Ask::Collect(volume, wish)).await? {
+        match self.ask(self.home(volume), Ask::Collect(volume)).await? {
             Answer::Collected(collected) => Ok(*collected),
             _ => unreachable!("collecting is answered by what was collected"),
         }
+    }
+
+    /// What a pass would find in the store, and do. Nothing is changed, and the volume need not be
+    /// open; what an open one has uploaded and not published counts as garbage.
+    ///
+    /// # Errors
+    /// Something of the map cannot be read.
+    pub async fn survey(&self, volume: VolumeId) -> Result<Collected, VolumeError> {
+        let found = list_objects(self, volume).await?;
+        let (_, manifest) = newest_manifest(self, volume).await?;
+        let mut reach = Reach::new(volume);
+        reach.add(self, &manifest, Root::Newest).await?;
+        add_snapshots(self, volume, &mut reach).await?;
+        let mut collected = tell(&found, &reach);
+        let victims = choose(&found, &reach, &collected, self.tuning.gc_pass_bytes);
+        collected.victims = victims.len() as u64;
+        Ok(collected)
     }
 }
 
@@ -124,73 +133,37 @@ impl<E: Env> Coordinator<E> {
                 continue;
             }
             written = now;
-            if let Err(error) = self.collect(Wish::Collect).await {
+            if let Err(error) = self.collect().await {
                 log::debug!("volume {}: not collected now: {error}", self.shared.volume);
             }
         }
     }
 
     /// One pass.
-    pub(super) async fn collect(&self, wish: Wish) -> Result<Collected, VolumeError> {
+    pub(super) async fn collect(&self) -> Result<Collected, VolumeError> {
+        let (core, volume) = (&self.core, self.shared.volume);
         let _pass = self.collector.passing.take().await;
-        let found = self.list_objects().await?;
+        let mut found = list_objects(core, volume).await?;
+        found.retain(|object| object.id.incarnation() <= self.shared.incarnation);
         let manifest = {
             let _turn = self.between_cuts().await?;
-            if wish == Wish::Collect {
-                self.fold_now().await?;
-            }
+            self.fold_now().await?;
             self.newest.borrow().1.clone()
         };
+        assert!(manifest.unfolded.is_empty(), "nothing that is listed counts as unneeded");
         let roots = self.rooting.take().await;
-        let mut reach = Reach::new(self.shared.volume);
-        reach.add(&self.core, &manifest, Root::Newest).await?;
-        self.add_snapshots(&mut reach).await?;
+        let mut reach = Reach::new(volume);
+        reach.add(core, &manifest, Root::Newest).await?;
+        add_snapshots(core, volume, &mut reach).await?;
         let mut collected = tell(&found, &reach);
-        let victims = self.choose(&found, &reach, &collected);
+        let victims = choose(&found, &reach, &collected, core.tuning.gc_pass_bytes);
         collected.victims = victims.len() as u64;
-        if wish == Wish::Collect {
-            self.sweep(&roots, &found, &reach, &mut collected).await?;
-            drop(roots);
-            for some in victims.chunks(COMPACT_AT_A_TIME) {
-                collected.moved_bytes += self.compact(some).await?;
-            }
+        self.sweep(&roots, &found, &reach, &mut collected).await?;
+        drop(roots);
+        for some in victims.chunks(COMPACT_AT_A_TIME) {
+            collected.moved_bytes += self.compact(some).await?;
         }
         Ok(collected)
-    }
-
-    async fn list_objects(&self) -> Result<Vec<Found>, VolumeError> {
-        let prefix = volume_prefix(self.shared.volume);
-        let newest = self.shared.incarnation;
-        let own = |(name, bytes): (ObjectName, u64)| {
-            let part = &name.as_str()[prefix.len()..];
-            let (is_chunk, id) = match part.split_once('/')? {
-                ("chunks", id) => (true, ChunkId::parse(id)?),
-                ("maps", id) => (false, ChunkId::parse(id)?),
-                _ => return None,
-            };
-            (id.incarnation() <= newest).then_some(Found { name, id, is_chunk, bytes })
-        };
-        Ok(self.core.store.list(&prefix).await?.into_iter().filter_map(own).collect())
-    }
-
-    async fn add_snapshots(&self, reach: &mut Reach) -> Result<(), VolumeError> {
-        if planted::is(Bug::SnapshotsSwept) {
-            return Ok(());
-        }
-        let (core, volume) = (&self.core, self.shared.volume);
-        for name in snapshot::names(&core.store, volume).await? {
-            let corrupt = |found: String| self.corrupt(found);
-            let name = name.map_err(|error| corrupt(error.to_string()))?;
-            // One that was deleted since it was listed needs nothing.
-            if let Some(snapshot) = snapshot::read(&core.store, volume, &name).await? {
-                reach.add(core, &snapshot.manifest, Root::Snapshot).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn corrupt(&self, found: String) -> VolumeError {
-        VolumeError::Corrupt { volume: self.shared.volume.to_string(), lba: 0, found }
     }
 
     /// Removes what nothing needs, and has not for as long as the grace.
@@ -240,42 +213,6 @@ impl<E: Env> Coordinator<E> {
         Ok(())
     }
 
-    /// The chunks whose live blocks are to move: those that free most for what they cost, the
-    /// older the better, until what is left of the garbage in chunks is little enough.
-    fn choose(&self, found: &[Found], reach: &Reach, collected: &Collected) -> Vec<ChunkId> {
-        let mut stored = collected.bytes - collected.garbage_bytes;
-        let live = collected.live_bytes;
-        if stored == 0 || live * 100 >= stored * COMPACT_BELOW_PERCENT {
-            return Vec::new();
-        }
-        let newest = self.shared.incarnation.0;
-        let mut candidates: Vec<(f64, ChunkId, u64, u64)> = found
-            .iter()
-            .filter(|object| object.is_chunk)
-            .filter_map(|object| {
-                let needed = u64::from(reach.live_blocks(object.id)?) * BLOCK_BYTES as u64;
-                let share = needed as f64 / object.bytes.max(1) as f64;
-                let age = (newest - object.id.incarnation().0 + 1) as f64;
-                let worth = (1.0 - share).max(0.0) * age.sqrt() / (1.0 + share);
-                let gains = needed + BLOCK_BYTES as u64 <= object.bytes;
-                gains.then_some((worth, object.id, needed, object.bytes))
-            })
-            .collect();
-        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut victims = Vec::new();
-        let mut moved = 0;
-        for (_, id, needed, bytes) in candidates {
-            let enough = live * 100 >= stored * COMPACT_UP_TO_PERCENT;
-            if enough || moved >= self.core.tuning.gc_pass_bytes {
-                break;
-            }
-            stored = stored - bytes + needed;
-            moved += needed;
-            victims.push(id);
-        }
-        victims
-    }
-
     /// Waits for a moment between two cuts; there is none as long as this is held.
     ///
     /// # Errors
@@ -288,6 +225,79 @@ impl<E: Env> Coordinator<E> {
             false => Ok(turn),
         }
     }
+}
+
+/// Chunks and map objects of a volume's own.
+async fn list_objects<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Vec<Found>, VolumeError> {
+    let prefix = volume_prefix(volume);
+    let own = |(name, bytes): (ObjectName, u64)| {
+        let part = &name.as_str()[prefix.len()..];
+        let (is_chunk, id) = match part.split_once('/')? {
+            ("chunks", id) => (true, ChunkId::parse(id)?),
+            ("maps", id) => (false, ChunkId::parse(id)?),
+            _ => return None,
+        };
+        Some(Found { name, id, is_chunk, bytes })
+    };
+    Ok(core.store.list(&prefix).await?.into_iter().filter_map(own).collect())
+}
+
+async fn add_snapshots<E: Env>(
+    core: &Core<E>,
+    volume: VolumeId,
+    reach: &mut Reach,
+) -> Result<(), VolumeError> {
+    if planted::is(Bug::SnapshotsSwept) {
+        return Ok(());
+    }
+    for name in snapshot::names(&core.store, volume).await? {
+        let name = name.map_err(|error| VolumeError::Corrupt {
+            volume: volume.to_string(),
+            lba: 0,
+            found: error.to_string(),
+        })?;
+        // One that was deleted since it was listed needs nothing.
+        if let Some(snapshot) = snapshot::read(&core.store, volume, &name).await? {
+            reach.add(core, &snapshot.manifest, Root::Snapshot).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The chunks whose live blocks are to move: those that free most for what they cost, the
+/// older the better, until what is left of the garbage in chunks is little enough.
+fn choose(found: &[Found], reach: &Reach, collected: &Collected, most: u64) -> Vec<ChunkId> {
+    let mut stored = collected.bytes - collected.garbage_bytes;
+    let live = collected.live_bytes;
+    if stored == 0 || live * 100 >= stored * COMPACT_BELOW_PERCENT {
+        return Vec::new();
+    }
+    let newest = found.iter().map(|object| object.id.incarnation().0).max().unwrap_or(0);
+    let mut candidates: Vec<(f64, ChunkId, u64, u64)> = found
+        .iter()
+        .filter(|object| object.is_chunk)
+        .filter_map(|object| {
+            let needed = u64::from(reach.live_blocks(object.id)?) * BLOCK_BYTES as u64;
+            let share = needed as f64 / object.bytes.max(1) as f64;
+            let age = (newest - object.id.incarnation().0 + 1) as f64;
+            let worth = (1.0 - share).max(0.0) * age.sqrt() / (1.0 + share);
+            let gains = needed + BLOCK_BYTES as u64 <= object.bytes;
+            gains.then_some((worth, object.id, needed, object.bytes))
+        })
+        .collect();
+    candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut victims = Vec::new();
+    let mut moved = 0;
+    for (_, id, needed, bytes) in candidates {
+        let enough = live * 100 >= stored * COMPACT_UP_TO_PERCENT;
+        if enough || moved >= most {
+            break;
+        }
+        stored = stored - bytes + needed;
+        moved += needed;
+        victims.push(id);
+    }
+    victims
 }
 
 fn is_needed(reach: &Reach, object: &Found) -> bool {
@@ -309,7 +319,7 @@ fn tell(found: &[Found], reach: &Reach) -> Collected {
         }
         match reach.live_blocks(object.id).filter(|_| object.is_chunk) {
             Some(blocks) => {
-                told.live_bytes += (u64::from(blocks) * BLOCK_BYTES as u64).min(object.bytes)
+                told.live_bytes += (u64::from(blocks) * BLOCK_BYTES as u64).min(object.bytes);
             }
             // A map, or a chunk that is not to be compacted: all of it counts as needed.
             None => told.live_bytes += object.bytes,

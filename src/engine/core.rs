@@ -233,8 +233,8 @@ impl<E: Env> Core<E> {
                 Ok(Answer::Snapshot(Box::new(made)))
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
-            Ask::Collect(volume, wish) => {
-                let collected = self.home_of(volume)?.collect(wish).await?;
+            Ask::Collect(volume) => {
+                let collected = self.home_of(volume)?.collect().await?;
                 Ok(Answer::Collected(Box::new(collected)))
             }
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),

@@ -114,7 +114,7 @@ pub enum Ask {
     /// For the home of a volume: see to it that this host still has it.
     Renew(VolumeNo),
     /// For the home of a volume: one pass of its collector.
-    Collect(VolumeNo, super::collect::Wish),
+    Collect(VolumeNo),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.

@@ -53,7 +53,7 @@ impl Class {
             | Ask::Drain(_)
             | Ask::Snapshot(..)
             | Ask::Renew(_)
-            | Ask::Collect(..)
+            | Ask::Collect(_)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,
         }

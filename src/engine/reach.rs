@@ -5,11 +5,11 @@ use ahash::{AHashMap, AHashSet};
 use chunk::chunk::read_index;
 use chunk::map_object::{read_page, read_segment};
 use chunk::{
-    ChunkId, Content, DirectorySegment, Lineage, Manifest, MapPage, PageIdentity, PageIndex,
-    PageRef, PageValue, SegmentIdentity, SegmentIndex,
+    ChunkId, Content, DirectorySegment, ExtentMap, Lineage, Manifest, MapPage, PageIdentity,
+    PageIndex, PageRef, PageValue, Piece, SegmentIdentity, SegmentIndex,
 };
-use wal::VolumeId;
 use wal::runtime::Runtime;
+use wal::{Layout, ShardBlock, ShardId, ShardRun, VolumeId};
 
 use super::Env;
 use super::abreast::abreast;
@@ -21,14 +21,28 @@ use super::limits::OPENING_READS;
 /// taken for unneeded because of it.
 pub(super) struct Reach {
     own: VolumeId,
-    /// Blocks of each chunk that the newest manifest refers to; not fewer, but more where unfolded
-    /// chunks hide some.
+    /// Blocks of each chunk that the newest manifest refers to, as if it had no unfolded chunks but
+    /// all in pages.
     live: AHashMap<ChunkId, u32>,
     /// Chunks that snapshots refer to: they stay whole.
     pinned: AHashSet<ChunkId>,
     maps: AHashSet<ChunkId>,
     /// Segments and pages that some snapshot has in common with one that was looked at.
     seen: AHashSet<PageRef>,
+}
+
+/// What an unfolded chunk says of some blocks: data in itself, or none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Hides(Option<ChunkId>);
+
+impl Piece for Hides {
+    fn skip(&self, _blocks: u64) -> Self {
+        *self
+    }
+
+    fn joins(&self, _blocks: u64, next: &Self) -> bool {
+        self == next
+    }
 }
 
 /// Whose manifest is looked at.
@@ -75,7 +89,7 @@ impl Reach {
         root: Root,
     ) -> Result<(), VolumeError> {
         let lineage = manifest.lineage();
-        self.unfolded(core, manifest, &lineage, root).await?;
+        let overlay = self.unfolded(core, manifest, &lineage, root).await?;
         let fresh: Vec<_> =
             manifest.directory.iter().filter(|(_, at)| self.is_news(root, *at)).copied().collect();
         for some in fresh.chunks(OPENING_READS) {
@@ -86,7 +100,7 @@ impl Reach {
             let segments = abreast(OPENING_READS, some.iter().map(read)).await?;
             for ((_, at), segment) in some.iter().zip(segments) {
                 self.map(&lineage, at.object);
-                self.segment(core, &lineage, &segment, root).await?;
+                self.segment(core, &lineage, &segment, &overlay, root).await?;
             }
         }
         Ok(())
@@ -113,27 +127,35 @@ impl Reach {
         }
     }
 
+    /// What the unfolded chunks hide of the pages; counts what of them is not hidden by later ones.
     async fn unfolded<E: Env>(
         &mut self,
         core: &Core<E>,
         manifest: &Manifest,
         lineage: &Lineage,
         root: Root,
-    ) -> Result<(), VolumeError> {
+    ) -> Result<ExtentMap<Hides>, VolumeError> {
+        let mut overlay = ExtentMap::new();
         if root == Root::Snapshot {
             manifest.unfolded.iter().for_each(|id| self.chunk(lineage, *id, 0, root));
-            return Ok(());
+            return Ok(overlay);
         }
+        let layout = Layout::new(manifest.stripe_shift, 1).expect("manifests are checked");
         for some in manifest.unfolded.chunks(OPENING_READS) {
             let read = |id: &ChunkId| read_index(&core.store, lineage.writer(*id), *id);
             for index in abreast(OPENING_READS, some.iter().map(read)).await? {
-                let data = |content| matches!(content, Content::Data(_));
-                let entries = index.entries().iter().filter(|entry| data(entry.content));
-                let blocks: u64 = entries.map(|entry| entry.extent.count()).sum();
-                self.chunk(lineage, index.info().id, blocks as u32, root);
+                for (run, content) in index.pieces(layout, ShardId(0)) {
+                    let is_data = matches!(content, Content::Data(_));
+                    overlay.insert(run, Hides(is_data.then_some(index.info().id)));
+                }
             }
         }
-        Ok(())
+        for (run, Hides(chunk)) in overlay.iter() {
+            if let Some(chunk) = chunk {
+                self.chunk(lineage, *chunk, run.count as u32, root);
+            }
+        }
+        Ok(overlay)
     }
 
     async fn segment<E: Env>(
@@ -141,6 +163,7 @@ impl Reach {
         core: &Core<E>,
         lineage: &Lineage,
         segment: &DirectorySegment,
+        overlay: &ExtentMap<Hides>,
         root: Root,
     ) -> Result<(), VolumeError> {
         let fresh: Vec<_> = segment.iter().filter(|(_, at)| self.is_news(root, *at)).collect();
@@ -150,19 +173,30 @@ impl Reach {
                 read_page(&core.store, PageIdentity { volume, index: *index }, *at)
             };
             let pages = abreast(OPENING_READS, some.iter().map(read)).await?;
-            for ((_, at), page) in some.iter().zip(pages) {
+            for ((index, at), page) in some.iter().zip(pages) {
                 self.map(lineage, at.object);
-                self.page(lineage, &page, root);
+                self.page(lineage, (*index, &page), overlay, root);
             }
             core.runtime.pause().await;
         }
         Ok(())
     }
 
-    fn page(&mut self, lineage: &Lineage, page: &MapPage, root: Root) {
-        for (run, value, _) in page.iter() {
-            if let PageValue::Data { chunk, .. } = value {
-                self.chunk(lineage, chunk, run.count().into(), root);
+    fn page(
+        &mut self,
+        lineage: &Lineage,
+        (index, page): (PageIndex, &MapPage),
+        overlay: &ExtentMap<Hides>,
+        root: Root,
+    ) {
+        for (at, value, _) in page.iter() {
+            let PageValue::Data { chunk, .. } = value else { continue };
+            let start = ShardBlock(index.first_block().0 + u64::from(at.first()));
+            let run = ShardRun { start, count: at.count().into() };
+            let seen = overlay.iter_range(run).filter(|(_, hidden)| hidden.is_none());
+            let blocks: u64 = seen.map(|(part, _)| part.count).sum();
+            if blocks > 0 {
+                self.chunk(lineage, chunk, blocks as u32, root);
             }
         }
     }

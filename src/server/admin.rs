@@ -15,7 +15,7 @@ use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
 use super::report::Report;
-use super::{copies, kept, volumes};
+use super::{collect, copies, kept, volumes};
 use crate::config::limits::MAX_WAIT;
 use crate::config::{Listen, Settings};
 use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, SnapshotInfo};
@@ -88,6 +88,11 @@ impl Admin {
                 let (name, id) = self.find(&volume).await?;
                 self.delete(&name, id, snapshots).await
             }
+            Op::Collect { volume, dry_run } => {
+                let (name, id) = self.find(&volume).await?;
+                let collected = collect::collect(&self.local, &name, id, dry_run).await;
+                collected.map(Answer::Collected).map_err(|error| refusal(error.kind(), &error))
+            }
             Op::CreateSnapshot { volume, name, seconds } => {
                 let (volume, id) = self.find(&volume).await?;
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
@@ -104,16 +109,25 @@ impl Admin {
                 Ok(Answer::Deleted)
             }
             Op::Clone { name, from, snapshot, seconds } => {
-                let name =
-                    VolumeName::new(name).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
-                let (from, id) = self.find(&from).await?;
-                let snapshot = snapshot.map(|name| snapshot_name(&name)).transpose()?;
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
-                let made = copies::clone(&self.local, (id, &from), snapshot, name, timeout).await;
-                let made = made.map_err(|error| refusal(error.kind(), &error))?;
-                Ok(Answer::Cloned { id: made.volume.to_string() })
+                self.clone_volume(name, &from, snapshot, timeout).await
             }
         }
+    }
+
+    async fn clone_volume(
+        &self,
+        name: String,
+        from: &str,
+        snapshot: Option<String>,
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let name = VolumeName::new(name).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+        let (from, id) = self.find(from).await?;
+        let snapshot = snapshot.map(|name| snapshot_name(&name)).transpose()?;
+        let made = copies::clone(&self.local, (id, &from), snapshot, name, timeout).await;
+        let made = made.map_err(|error| refusal(error.kind(), &error))?;
+        Ok(Answer::Cloned { id: made.volume.to_string() })
     }
 
     fn report(&self) -> Report<'_> {

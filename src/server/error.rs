@@ -7,6 +7,7 @@ use chunk::catalog::CreateError;
 use chunk::{ErrorKind as ChunkErrorKind, ReadError, VolumeName};
 
 use super::attach::AttachError;
+use super::collect::CollectError;
 use super::copies::CopyError;
 use super::drain::DrainError;
 use super::store::OpenError;
@@ -81,6 +82,9 @@ pub enum ServeError {
     /// A snapshot was not made.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// Garbage was not collected.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
     /// Signals cannot be caught.
     #[error("catch SIGTERM and SIGINT: {0}")]
     Signals(#[source] io::Error),
@@ -114,6 +118,7 @@ impl ServeError {
             Self::Drain(error) => error.kind(),
             Self::Attach(error) => error.kind(),
             Self::Copy(error) => error.kind(),
+            Self::Collect(error) => error.kind(),
         }
     }
 }

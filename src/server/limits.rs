@@ -176,3 +176,7 @@ pub const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 pub const PUT_GRACE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(PUT_GRACE.as_secs() < crate::control::limits::SHORT_OP_TIMEOUT.as_secs());
+
+/// Passes of the collector for one command: one that finds garbage, one that removes it and
+/// compacts, one that removes what that left, and one for what came in between.
+pub const COLLECT_PASSES: u32 = 4;

@@ -11,6 +11,7 @@ use wal::runtime::Runtime;
 
 use super::attach::Attach;
 use super::clients::{Admitted, Clients};
+use super::collect::Collect;
 use super::connection;
 use super::copies::TakeSnapshot;
 use super::drain::Drain;
@@ -61,6 +62,8 @@ pub(super) enum Role {
     Attach(Attach),
     /// To make a snapshot of one volume.
     Snapshot(Box<TakeSnapshot>),
+    /// To collect the garbage of one volume.
+    Collect(Collect),
 }
 
 /// What a core starts with.
@@ -90,6 +93,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
+                Role::Collect(collect) => collect.run(local).await,
             }
         }
         None => {

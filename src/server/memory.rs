@@ -40,6 +40,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
         segments: clamp(segments),
         rpo_bytes: settings.rpo.bytes.0,
         rpo_age: settings.rpo.age,
+        gc_grace: settings.gc_grace,
         read_ahead_blocks: read_ahead / cores / BLOCK_BYTES as u64,
         fetch_bytes: fetch.max(FETCH_WINDOW_LEAST),
         disk_cache: disk_cache(settings.disk_cache.size.0 / cores),

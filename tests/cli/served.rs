@@ -5,6 +5,7 @@ use krait::config::key::Key;
 use krait::control::lock::make_data_dir;
 use krait::control::{self, Answer, ControlRequest, ControlServer, DataDirLock, Op, Refusal};
 use krait::control::{ServerInfo, SnapshotInfo, TrafficStatus, VolumeState, VolumeStatus};
+use krait::engine::collect::Collected;
 use krait::engine::fetch_health::StoreState;
 use krait::error::ErrorKind;
 
@@ -69,6 +70,10 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                     message: "host 1 has volume vm1 since incarnation 4".to_owned(),
                 }),
             },
+            Op::Collect { dry_run, .. } => Ok(Answer::Collected(Collected {
+                removed: u64::from(!dry_run),
+                ..Default::default()
+            })),
             Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } | Op::Volumes => {
                 panic!("no test asks this")
             }

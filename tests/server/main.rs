@@ -9,6 +9,7 @@ mod durability;
 mod extended;
 mod fairness;
 mod fixture;
+mod garbage;
 mod hostile;
 mod raw;
 mod read_only;

@@ -58,6 +58,9 @@ pub enum VolumeError {
         /// The volume.
         name: VolumeName,
     },
+    /// Neither what to collect nor to look was said.
+    #[error("`krait gc run` removes garbage, `krait gc --dry-run` tells what there is: choose one")]
+    GcUnclear,
     /// There is no log to remove.
     #[error("{}", crate::server::kept::nothing(name))]
     NothingKept {
@@ -134,7 +137,8 @@ impl VolumeError {
             Self::MemoryStore
             | Self::OtherStore { .. }
             | Self::Unconfirmed { .. }
-            | Self::LogUnconfirmed { .. } => ErrorKind::Invalid,
+            | Self::LogUnconfirmed { .. }
+            | Self::GcUnclear => ErrorKind::Invalid,
             Self::Unchecked { .. } => ErrorKind::Retry,
             Self::NoManifest { .. }
             | Self::Manifest { .. }
