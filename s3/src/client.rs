@@ -109,6 +109,7 @@ impl Client {
         let deadline = begun + self.timeouts.operation + extra;
         let counts = self.counts.of(request.op);
         let mut progress = Progress::default();
+        let mut before = None;
         loop {
             progress.attempts += 1;
             let mut keys = None;
@@ -151,10 +152,14 @@ impl Client {
             let Some(pause) = in_time.filter(|_| progress.attempts < MAX_ATTEMPTS) else {
                 counts.errors.add(1);
                 let (attempts, elapsed) = (progress.attempts, begun.elapsed());
+                // An attempt that was cut short by the end says less than the one before it.
+                let cut_short = matches!(&cause, RemoteCause::Timeout { limit, .. } if *limit < self.timeouts.attempt);
+                let cause = before.filter(|_| cut_short).unwrap_or(cause);
                 return Err(RemoteFailure { cause, attempts, elapsed });
             };
             log::debug!("{} will be tried again: {cause}", request.op.name());
             counts.retries.add(1);
+            before = Some(cause);
             sleep(pause).await;
         }
     }
