@@ -106,6 +106,11 @@ impl<E: Env> Coordinator<E> {
     /// predecessor in place, and takes itself for the newest. So one that could not be removed goes
     /// before all others the next time.
     async fn prune(&self, newest: ManifestSeq) {
+        if !self.shared.lease.holds(self.core.runtime.now()) {
+            // This host stood still since it published: another one may have the volume.
+            self.prunes_all.set(true);
+            return;
+        }
         let (store, volume) = (&self.core.store, self.shared.volume);
         let pruned = if self.prunes_all.get() {
             manifest_log::prune(store, volume, MANIFESTS_KEPT as usize).await.is_ok()

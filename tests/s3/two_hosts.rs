@@ -80,11 +80,13 @@ fn newest(bucket: &TestServer) -> ManifestSeq {
 
 /// What a host that had lost the volume changed: nothing but garbage may be among it. That is an
 /// upload under a name of its own opening, or a manifest with a number that the winner had used and
-/// pruned before, so that it never is the newest one.
+/// pruned before, so that it never is the newest one. Or it goes on with removing a manifest that was
+/// too old when it was stopped.
 fn judge_changes(changes: &[Change], incarnation: u64, winner: &[Change], newest: ManifestSeq) {
     for Change { method, path, .. } in changes {
         let name = last_part(path);
         let garbage = match ManifestSeq::parse(name) {
+            Some(seq) if path.contains("/manifests/") && method == "DELETE" => seq.0 + 2 < newest.0,
             Some(seq) if path.contains("/manifests/") => {
                 seq < newest && winner.iter().any(|used| used.method == "PUT" && used.path == *path)
             }
@@ -93,7 +95,10 @@ fn judge_changes(changes: &[Change], incarnation: u64, winner: &[Change], newest
                 own && (path.contains("/chunks/") || path.contains("/maps/"))
             }
         };
-        assert!(method == "PUT" && garbage, "the loser changed the bucket: {method} {path}");
+        assert!(
+            (method == "PUT" || path.contains("/manifests/")) && garbage,
+            "the loser changed the bucket: {method} {path}"
+        );
     }
 }
 
