@@ -70,6 +70,11 @@ fn an_outage_at_full_load_costs_no_memory_and_no_data_and_drains_after() {
         }
         up.elapsed()
     });
+    // What a client had sent before it went may still be on its way to the log.
+    let gone = Instant::now();
+    while host.status()["connections"] != 0 {
+        assert!(gone.elapsed() < PATIENCE, "connections end");
+    }
     let draining = Instant::now();
     host.run("volume drain vm --timeout 60s");
     let draining = draining.elapsed();
