@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use chunk::ids::volume_prefix;
+use chunk::limits::SEGMENT_SPAN_BYTES;
 use chunk::{ChunkId, ObjectName, ObjectStore, StoreError, snapshot};
 use serde::{Deserialize, Serialize};
 use wal::planted::{self, Bug};
@@ -121,7 +122,7 @@ impl<E: Env> Coordinator<E> {
     /// Collects as long as the volume is open and written to.
     pub(super) async fn run_collector(self: std::rc::Rc<Self>) {
         let pause = self.core.tuning.gc_grace;
-        let mut written = 0;
+        let (mut written, mut stored) = (0, self.mapped_at_most());
         loop {
             self.core.runtime.sleep(pause).await;
             if self.is_ending() {
@@ -129,14 +130,25 @@ impl<E: Env> Coordinator<E> {
             }
             let now = self.written.get();
             let waits = !self.collector.unneeded.borrow().is_empty();
-            if !waits && now.saturating_sub(written) < self.core.tuning.gc_after_bytes {
+            // A pass reads the whole map: the larger it is, the more must be there to be gained.
+            let due = self.core.tuning.gc_after_bytes.max(stored / self.core.tuning.gc_share);
+            if !waits && now.saturating_sub(written) < due {
                 continue;
             }
             written = now;
-            if let Err(error) = self.collect().await {
-                log::debug!("volume {}: not collected now: {error}", self.shared.volume);
+            match self.collect().await {
+                Ok(collected) => stored = collected.bytes,
+                Err(error) => {
+                    log::debug!("volume {}: not collected now: {error}", self.shared.volume);
+                }
             }
         }
+    }
+
+    /// Bytes of the volume that its map speaks of, at most.
+    fn mapped_at_most(&self) -> u64 {
+        let segments = self.newest.borrow().1.directory.len() as u64;
+        (segments * SEGMENT_SPAN_BYTES).min(self.shared.size_bytes)
     }
 
     /// One pass.

@@ -221,6 +221,8 @@ pub struct Tuning {
     pub gc_grace: Duration,
     /// Bytes that must have been written since a pass before there is another one.
     pub gc_after_bytes: u64,
+    /// ...and this part of what is stored: one in so many bytes.
+    pub gc_share: u64,
     /// Bytes that one pass moves at most, and the blocks of one chunk.
     pub gc_pass_bytes: u64,
     /// Messages that a ring between two cores holds.
@@ -263,6 +265,7 @@ impl Default for Tuning {
             cache_ttl: None,
             gc_grace: Duration::from_secs(60),
             gc_after_bytes: 256 << 20,
+            gc_share: 8,
             gc_pass_bytes: 256 << 20,
             ring_messages: RING_MESSAGES,
         }
