@@ -29,6 +29,13 @@ fn written(work: &Work) -> u64 {
     work.written.load(Ordering::Relaxed)
 }
 
+fn wait_until_all_are_gone(host: &Host) {
+    let begun = Instant::now();
+    while host.status()["connections"] != 0 {
+        assert!(begun.elapsed() < PATIENCE, "connections end");
+    }
+}
+
 #[test]
 fn an_outage_at_full_load_costs_no_memory_and_no_data_and_drains_after() {
     let _alone = alone();
@@ -71,10 +78,7 @@ fn an_outage_at_full_load_costs_no_memory_and_no_data_and_drains_after() {
         up.elapsed()
     });
     // What a client had sent before it went may still be on its way to the log.
-    let gone = Instant::now();
-    while host.status()["connections"] != 0 {
-        assert!(gone.elapsed() < PATIENCE, "connections end");
-    }
+    wait_until_all_are_gone(&host);
     let draining = Instant::now();
     host.run("volume drain vm --timeout 60s");
     let draining = draining.elapsed();
