@@ -23,7 +23,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use chunk::ids::volume_prefix;
 use chunk::limits::SEGMENT_SPAN_BYTES;
-use chunk::{ChunkId, ObjectName, ObjectStore, StoreError, snapshot};
+use chunk::{ChunkId, Manifest, ObjectName, ObjectStore, StoreError, snapshot};
 use serde::{Deserialize, Serialize};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
@@ -108,12 +108,7 @@ impl<E: Env> Core<E> {
     pub async fn survey(&self, volume: VolumeId) -> Result<Collected, VolumeError> {
         let found = list_objects(self, volume).await?;
         let (_, manifest) = newest_manifest(self, volume).await?;
-        let mut reach = Reach::new(volume);
-        reach.add(self, &manifest, Root::Newest).await?;
-        add_snapshots(self, volume, &mut reach).await?;
-        let mut collected = tell(&found, &reach);
-        let victims = choose(&found, &reach, &collected, self.tuning.gc_pass_bytes);
-        collected.victims = victims.len() as u64;
+        let (_, collected, _) = judge(self, &manifest, &found).await?;
         Ok(collected)
     }
 }
@@ -164,12 +159,7 @@ impl<E: Env> Coordinator<E> {
         };
         assert!(manifest.unfolded.is_empty(), "nothing that is listed counts as unneeded");
         let roots = self.rooting.take().await;
-        let mut reach = Reach::new(volume);
-        reach.add(core, &manifest, Root::Newest).await?;
-        add_snapshots(core, volume, &mut reach).await?;
-        let mut collected = tell(&found, &reach);
-        let victims = choose(&found, &reach, &collected, core.tuning.gc_pass_bytes);
-        collected.victims = victims.len() as u64;
+        let (reach, mut collected, victims) = judge(core, &manifest, &found).await?;
         self.sweep(&roots, &found, &reach, &mut collected).await?;
         drop(roots);
         for some in victims.chunks(COMPACT_AT_A_TIME) {
@@ -252,6 +242,22 @@ async fn list_objects<E: Env>(core: &Core<E>, volume: VolumeId) -> Result<Vec<Fo
         Some(Found { name, id, is_chunk, bytes })
     };
     Ok(core.store.list(&prefix).await?.into_iter().filter_map(own).collect())
+}
+
+/// What the newest manifest and the snapshots need of a volume's objects, what that comes to, and the
+/// chunks whose blocks are to move.
+async fn judge<E: Env>(
+    core: &Core<E>,
+    manifest: &Manifest,
+    found: &[Found],
+) -> Result<(Reach, Collected, Vec<ChunkId>), VolumeError> {
+    let mut reach = Reach::new(manifest.volume);
+    reach.add(core, manifest, Root::Newest).await?;
+    add_snapshots(core, manifest.volume, &mut reach).await?;
+    let mut collected = tell(found, &reach);
+    let victims = choose(found, &reach, &collected, core.tuning.gc_pass_bytes);
+    collected.victims = victims.len() as u64;
+    Ok((reach, collected, victims))
 }
 
 async fn add_snapshots<E: Env>(

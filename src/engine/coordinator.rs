@@ -192,7 +192,8 @@ impl<E: Env> Coordinator<E> {
                         break;
                     }
                 }
-                Err(cause @ VolumeError::Fenced { .. }) => self.shared.poison(cause),
+                // The volume is stopped: who publishes sees to that.
+                Err(VolumeError::Fenced { .. }) => {}
                 Err(_) => {
                     self.urgent.set(true);
                     self.core.runtime.sleep(pause).await;

@@ -55,9 +55,8 @@ impl<E: Env> Coordinator<E> {
     ///
     /// # Errors
     /// [`VolumeError::Fenced`] if another opening published first, which stops the volume, or what
-    /// stopped it before. As
-    /// long as it is not known whether the manifest is published, it is published again: another
-    /// one of its number must not follow.
+    /// stopped it before. As long as it is not known whether the manifest is published, it is
+    /// published again: another one of its number must not follow.
     pub(super) async fn publish(
         &self,
         change: impl FnOnce(&mut Manifest),
