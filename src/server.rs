@@ -55,6 +55,7 @@ mod turn;
 mod volumes;
 
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -129,7 +130,7 @@ pub fn drain(
 ) -> Result<(), ServeError> {
     let settings = alone(settings);
     let store = open_store(&settings)?;
-    start(&settings, store, |cores, _| Ok(Role::Drain(Drain { name, id, timeout, tell, cores })))
+    start(&settings, store, |_, _| Ok(Role::Drain(Drain { name, id, timeout, tell })))
 }
 
 /// Opens a volume for this host and leaves it to the next server on the data directory; with
@@ -144,7 +145,7 @@ pub fn attach(
 ) -> Result<(), ServeError> {
     let settings = alone(settings);
     let store = open_store(&settings)?;
-    start(&settings, store, |cores, _| Ok(Role::Attach(Attach { name, id, force, cores })))
+    start(&settings, store, |_, _| Ok(Role::Attach(Attach { name, id, force })))
 }
 
 /// Uploads all of a volume and gives it back. The caller holds the lock on the data directory.
@@ -159,7 +160,7 @@ pub fn detach(
     let settings = alone(settings);
     let store = open_store(&settings)?;
     let tell = Box::new(|_| ());
-    start(&settings, store, |cores, _| Ok(Role::Detach(Drain { name, id, timeout, tell, cores })))
+    start(&settings, store, |_, _| Ok(Role::Detach(Drain { name, id, timeout, tell })))
 }
 
 /// For a command: one core can do it, whatever number made the log, and needs the least. The caches
@@ -179,13 +180,7 @@ pub fn collect(
     (name, id): (VolumeName, VolumeId),
     dry_run: bool,
 ) -> Result<Collected, ServeError> {
-    let settings = alone(settings);
-    let store = open_store(&settings)?;
-    let (done, taken) = std::sync::mpsc::sync_channel(1);
-    start(&settings, store, |cores, _| {
-        Ok(Role::Collect(collect::Collect { name, id, dry_run, done, cores }))
-    })?;
-    Ok(taken.try_recv().expect("what was collected is told of"))
+    ask_alone(settings, |done| Role::Collect(collect::Collect { name, id, dry_run, done }))
 }
 
 /// Makes a snapshot of a volume that this host has: its log is recovered, and all of it uploaded.
@@ -198,13 +193,19 @@ pub fn snapshot(
     (name, id): (VolumeName, VolumeId),
     new: NewSnapshot,
 ) -> Result<SnapshotHeader, ServeError> {
+    ask_alone(settings, |made| Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made })))
+}
+
+/// Does what brings something back, where no server runs.
+fn ask_alone<T>(
+    settings: &Settings,
+    role: impl FnOnce(SyncSender<T>) -> Role,
+) -> Result<T, ServeError> {
     let settings = alone(settings);
     let store = open_store(&settings)?;
-    let (made, taken) = std::sync::mpsc::sync_channel(1);
-    start(&settings, store, |cores, _| {
-        Ok(Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made, cores })))
-    })?;
-    Ok(taken.try_recv().expect("a snapshot that was made is told of"))
+    let (sender, answer) = sync_channel(1);
+    start(&settings, store, |_, _| Ok(role(sender)))?;
+    Ok(answer.try_recv().expect("what was done is told of"))
 }
 
 fn open_store(settings: &Settings) -> Result<(AnyStore, Workers), ServeError> {
@@ -232,13 +233,13 @@ fn start(
     };
     let (senders, inboxes): (Vec<_>, Vec<_>) =
         (0..cores).map(|_| async_channel::bounded(limits::CORE_INBOX)).unzip();
-    let mut role = Some(role(senders, workers)?);
+    let mut lead = Some((role(senders.clone(), workers)?, senders));
     let ends = RingMesh::build_with_slots(cores, RING_MESSAGES);
     let seeds = ends.into_iter().zip(inboxes).map(|(mesh, inbox)| Member {
         mesh,
         inbox,
         shared: shared.clone(),
-        role: role.take(),
+        lead: lead.take(),
     });
     let running = plan.start(seeds.collect(), member::run)?;
     running.join()?.into_iter().collect()

@@ -167,10 +167,10 @@ pub async fn find_surely<S: ObjectStore>(
     Ok(found)
 }
 
-/// Why something that is stored among the names names no volume.
+/// Why something that is stored among names, of volumes or of snapshots, is none.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// No volume can have such a name.
+    /// Nothing can have such a name.
     #[error("{object}: {source}")]
     Grammar {
         /// The object.
@@ -182,6 +182,17 @@ pub enum NameError {
     /// The object could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+impl NameError {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Grammar { .. } => ErrorKind::Corrupt,
+            Self::Read(error) => error.kind(),
+        }
+    }
 }
 
 /// All volumes that have a name, in order of names. A damaged name does not hide the others.

@@ -5,6 +5,7 @@ mod walk;
 
 use wal::{Lba, VolumeId};
 
+use crate::catalog::NameError;
 use crate::chunk::Entry;
 use crate::directory::SegmentIndex;
 use crate::error::{FormatError, ReadError};
@@ -13,7 +14,7 @@ use crate::limits::{CHECK_TRIES, MAX_CHECK_REFS, MAX_PROBLEMS};
 use crate::manifest::Manifest;
 use crate::manifest_log::{ManifestLogError, latest};
 use crate::page::PageIndex;
-use crate::snapshot::{self, ListedError, SnapshotName};
+use crate::snapshot::{self, SnapshotName};
 use crate::store::{ObjectName, ObjectStore, StoreError};
 
 /// Something wrong with a volume.
@@ -111,7 +112,7 @@ pub enum Problem {
     },
     /// A snapshot is missing or damaged.
     #[error(transparent)]
-    Listed(#[from] ListedError),
+    Listed(#[from] NameError),
     /// The objects of the volume could not be listed.
     #[error(transparent)]
     List(StoreError),
@@ -243,14 +244,14 @@ async fn check_newest<S: ObjectStore>(
 async fn check_snapshot<S: ObjectStore>(
     store: &S,
     volume: VolumeId,
-    name: Result<SnapshotName, ListedError>,
+    name: Result<SnapshotName, NameError>,
     mut whole: CheckReport,
     seen: &mut walk::Seen,
     batch: usize,
     progress: &mut impl FnMut(&Counts),
 ) -> CheckReport {
     let found = match name {
-        Ok(name) => snapshot::read(store, volume, &name).await.map_err(ListedError::from),
+        Ok(name) => snapshot::read(store, volume, &name).await.map_err(NameError::from),
         Err(error) => Err(error),
     };
     match found {

@@ -11,7 +11,7 @@ use std::fmt;
 
 use wal::VolumeId;
 
-use crate::catalog;
+use crate::catalog::{self, NameError};
 use crate::error::{ErrorKind, ReadError, in_object};
 use crate::ids::{ManifestSeq, VolumeName, VolumeNameError, volume_prefix};
 use crate::limits::{MAX_MANIFEST_BYTES, SNAPSHOT_READS};
@@ -327,34 +327,6 @@ pub async fn read_header<S: ObjectStore>(
     }
 }
 
-/// Why something that is stored among the snapshots is none.
-#[derive(Debug, thiserror::Error)]
-pub enum ListedError {
-    /// No snapshot can have such a name.
-    #[error("{object}: {source}")]
-    Grammar {
-        /// The object.
-        object: ObjectName,
-        /// What is wrong with the name.
-        #[source]
-        source: VolumeNameError,
-    },
-    /// It cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-impl ListedError {
-    /// What to do about it.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Grammar { .. } => ErrorKind::Corrupt,
-            Self::Read(error) => error.kind(),
-        }
-    }
-}
-
 /// Names of all snapshots of a volume, those made for clones included, in order: one listing.
 ///
 /// # Errors
@@ -362,11 +334,11 @@ impl ListedError {
 pub async fn names<S: ObjectStore>(
     store: &S,
     volume: VolumeId,
-) -> Result<Vec<Result<SnapshotName, ListedError>>, StoreError> {
+) -> Result<Vec<Result<SnapshotName, NameError>>, StoreError> {
     let prefix = snapshot_prefix(volume);
     let named = |(object, _): (ObjectName, u64)| {
         let name = SnapshotName::parse(&object.as_str()[prefix.len()..]);
-        name.map_err(|source| ListedError::Grammar { object, source })
+        name.map_err(|source| NameError::Grammar { object, source })
     };
     Ok(store.list(&prefix).await?.into_iter().map(named).collect())
 }
@@ -379,8 +351,8 @@ pub async fn names<S: ObjectStore>(
 pub async fn headers<S: ObjectStore>(
     store: &S,
     volume: VolumeId,
-) -> Result<Vec<Result<SnapshotHeader, ListedError>>, StoreError> {
-    let read = async |name: Result<SnapshotName, ListedError>| match name {
+) -> Result<Vec<Result<SnapshotHeader, NameError>>, StoreError> {
+    let read = async |name: Result<SnapshotName, NameError>| match name {
         Ok(name) => match read_header(store, volume, &name).await {
             // Deleted since it was listed.
             Ok(header) => header.map(Ok),

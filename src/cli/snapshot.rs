@@ -1,6 +1,7 @@
 //! `krait snapshot`: named cuts of volumes.
 
-use chunk::snapshot::{self, ListedError};
+use chunk::catalog::NameError;
+use chunk::snapshot;
 use chunk::{SnapshotId, SnapshotName, VolumeName, clones};
 use futures_lite::future::block_on;
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::control::lock::make_data_dir;
 use crate::control::{ControlClient, DataDirLock, SnapshotInfo};
 use crate::engine::snapshot::NewSnapshot;
 use crate::error::Error;
+use crate::runtime::clock::unix_ms;
 use crate::server::copies::snapshot_at_rest;
 use crate::server::{AnyStore, ServeError};
 
@@ -95,7 +97,7 @@ fn create(
 /// A snapshot to be made now.
 pub(super) fn new_snapshot(name: SnapshotName, timeout: Wait) -> Result<NewSnapshot, Error> {
     let id = SnapshotId(random_id()?);
-    let created_unix_ms = super::volume::now_unix_ms();
+    let created_unix_ms = unix_ms();
     Ok(NewSnapshot { id, name, created_unix_ms, patience: timeout.duration() })
 }
 
@@ -144,8 +146,8 @@ fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Erro
             Err(error) if error.kind() == chunk::ErrorKind::Corrupt => {
                 view.damaged.push(error.to_string());
             }
-            Err(ListedError::Read(error)) => return Err(VolumeError::Read(error).into()),
-            Err(error @ ListedError::Grammar { .. }) => view.damaged.push(error.to_string()),
+            Err(NameError::Read(error)) => return Err(VolumeError::Read(error).into()),
+            Err(error @ NameError::Grammar { .. }) => view.damaged.push(error.to_string()),
         }
     }
     if json {

@@ -26,6 +26,7 @@ use super::output::{self, Align, Table};
 use crate::config::{ByteSize, Settings, VolumeSize};
 use crate::control::lock::make_data_dir;
 use crate::error::Error;
+use crate::runtime::clock::unix_ms;
 use error::VolumeError;
 
 /// Does what was typed.
@@ -175,7 +176,7 @@ fn new_volume(
         size_bytes: size.bytes().0,
         stripe_shift: MIN_STRIPE_SHIFT,
         promises: settings.new_volumes,
-        created_unix_ms: now_unix_ms(),
+        created_unix_ms: unix_ms(),
     })
 }
 
@@ -191,14 +192,6 @@ pub(super) fn random_id() -> Result<[u8; 16], Error> {
         .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut id))
         .map_err(|error| Error::file("read", source, error))?;
     Ok(id)
-}
-
-/// The present, in milliseconds since 1970.
-pub(super) fn now_unix_ms() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a command has no runtime to ask")]
-    let now = std::time::SystemTime::now();
-    let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The JSON output of `list`.

@@ -48,6 +48,15 @@ impl Entropy {
     }
 }
 
+/// The present, in milliseconds since 1970: the time that people see, not one that counts.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "nothing waits for it or depends on it")]
+    let now = std::time::SystemTime::now();
+    let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Runtime for GlommioRuntime {
     fn now(&self) -> Duration {
         let start = *START;

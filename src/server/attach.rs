@@ -2,14 +2,12 @@
 
 use std::rc::Rc;
 
-use async_channel::Sender;
 use chunk::{Manifest, VolumeName};
 use wal::VolumeId;
 
 use super::error::ServeError;
 use super::host_id;
 use super::local::Local;
-use super::member::Order;
 use super::volumes::{self, ManifestError};
 use crate::engine::error::VolumeError;
 use crate::engine::open::NO_HOST;
@@ -120,8 +118,6 @@ pub(super) struct Attach {
     pub(super) name: VolumeName,
     pub(super) id: VolumeId,
     pub(super) force: bool,
-    /// One for each core, core 0 included.
-    pub(super) cores: Vec<Sender<Order>>,
 }
 
 impl Attach {
@@ -129,10 +125,6 @@ impl Attach {
     /// host, as after a crash.
     pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
         let attached = attach(&local, &self.name, self.id, self.force).await;
-        for core in &self.cores {
-            // Fails only for a core that has ended.
-            let _ = core.send(Order::End).await;
-        }
         attached?;
         Ok(())
     }

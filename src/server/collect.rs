@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::mpsc::SyncSender;
 
-use async_channel::Sender;
 use chunk::VolumeName;
 use wal::VolumeId;
 use wal::runtime::Runtime;
@@ -12,7 +11,6 @@ use super::attach::{AttachError, attach};
 use super::error::ServeError;
 use super::limits::COLLECT_PASSES;
 use super::local::Local;
-use super::member::Order;
 use crate::engine::collect::Collected;
 use crate::engine::error::VolumeError;
 use crate::error::ErrorKind;
@@ -96,18 +94,12 @@ pub(super) struct Collect {
     pub(super) dry_run: bool,
     /// Takes what was done.
     pub(super) done: SyncSender<Collected>,
-    /// One for each core, core 0 included.
-    pub(super) cores: Vec<Sender<Order>>,
 }
 
 impl Collect {
     /// Runs on core 0.
     pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
         let collected = collect(&local, &self.name, self.id, self.dry_run).await;
-        for core in &self.cores {
-            // Fails only for a core that has ended.
-            let _ = core.send(Order::End).await;
-        }
         // Received when the cores have ended; there is room for one.
         let _ = self.done.try_send(collected?);
         Ok(())

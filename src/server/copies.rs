@@ -3,7 +3,6 @@
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use async_channel::Sender;
 use chunk::clones::{self, CloneError, DeleteError, NewClone};
 use chunk::manifest::LoadError;
 use chunk::snapshot::{self, SnapshotError};
@@ -18,13 +17,13 @@ use super::attach::{AttachError, attach};
 use super::error::ServeError;
 use super::limits::PUT_GRACE;
 use super::local::Local;
-use super::member::Order;
 use super::patience::in_time;
 use crate::engine::error::VolumeError;
 use crate::engine::open::NO_HOST;
 use crate::engine::snapshot::NewSnapshot;
 use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
+use crate::runtime::clock::unix_ms;
 
 /// Why a snapshot or clone was not made or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +123,7 @@ pub(super) fn draw() -> SnapshotId {
 
 /// A snapshot of this name, to be made now.
 pub(super) fn new_snapshot(name: SnapshotName, patience: Duration) -> NewSnapshot {
-    #[expect(clippy::disallowed_methods, reason = "the time that people see, not one that counts")]
-    let now = std::time::SystemTime::now();
-    let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let created_unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    NewSnapshot { id: draw(), name, created_unix_ms, patience }
+    NewSnapshot { id: draw(), name, created_unix_ms: unix_ms(), patience }
 }
 
 /// Makes a snapshot with everything in it that was acknowledged before the call: of an open volume,
@@ -254,8 +249,6 @@ pub(super) struct TakeSnapshot {
     pub(super) new: NewSnapshot,
     /// Takes what was made.
     pub(super) made: SyncSender<SnapshotHeader>,
-    /// One for each core, core 0 included.
-    pub(super) cores: Vec<Sender<Order>>,
 }
 
 impl TakeSnapshot {
@@ -267,10 +260,6 @@ impl TakeSnapshot {
             // What is in its log stays there, as after a crash.
             Err(_) => Ok(()),
         };
-        for core in &self.cores {
-            // Fails only for a core that has ended.
-            let _ = core.send(Order::End).await;
-        }
         // Received when the cores have ended; there is room for one.
         drop(self.made.try_send(made?));
         let name = self.name;

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_channel::Sender;
 use chunk::VolumeName;
 use wal::VolumeId;
 use wal::runtime::Runtime;
@@ -11,7 +10,6 @@ use wal::runtime::Runtime;
 use super::error::ServeError;
 use super::limits::{COUNT_PAUSE, COUNT_TIMEOUT};
 use super::local::Local;
-use super::member::Order;
 use super::patience::in_time;
 use crate::config::ByteSize;
 use crate::engine::cache::VolumeNo;
@@ -115,8 +113,6 @@ pub(super) struct Drain {
     pub(super) timeout: Duration,
     /// Hears from time to time how much is left.
     pub(super) tell: Box<dyn Fn(ByteSize) + Send>,
-    /// One for each core, core 0 included.
-    pub(super) cores: Vec<Sender<Order>>,
 }
 
 impl Drain {
@@ -128,13 +124,7 @@ impl Drain {
                 drop(volume);
                 self.run(local).await
             }
-            Err(source) => {
-                for core in &self.cores {
-                    // Fails only for a core that has ended.
-                    let _ = core.send(Order::End).await;
-                }
-                Err(DrainError::Volume { name: self.name, source }.into())
-            }
+            Err(source) => Err(DrainError::Volume { name: self.name, source }.into()),
         }
     }
 
@@ -158,10 +148,6 @@ impl Drain {
             Ok(()) => local.core.shut(self.id).await,
             Err(_) => Ok(()),
         };
-        for core in &self.cores {
-            // Fails only for a core that has ended.
-            let _ = core.send(Order::End).await;
-        }
         drained?;
         let name = self.name;
         Ok(closed.map_err(|source| DrainError::Volume { name, source })?)

@@ -36,16 +36,7 @@ pub(super) struct Lead {
 impl Lead {
     /// Runs the server until a signal says stop.
     pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
-        let cores = self.cores.clone();
-        let result = self.serve(&local).await;
-        for core in &cores {
-            // Fails only for a core that has ended.
-            let _ = core.send(Order::End).await;
-        }
-        result
-    }
-
-    async fn serve(self, local: &Rc<Local>) -> Result<(), ServeError> {
+        let local = &local;
         // Kept to the end: without it the signals would do nothing.
         let stop = self.stop.serve();
         for new in &self.create {

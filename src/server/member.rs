@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 use chunk::VolumeName;
 use wal::VolumeId;
 use wal::runtime::Runtime;
@@ -71,30 +71,35 @@ pub(super) struct Member {
     pub(super) mesh: MeshEnd<Wire>,
     pub(super) inbox: Receiver<Order>,
     pub(super) shared: Shared,
-    /// For core 0.
-    pub(super) role: Option<Role>,
+    /// For core 0, with the way to each core, core 0 included.
+    pub(super) lead: Option<(Role, Vec<Sender<Order>>)>,
 }
 
 /// The main function of a core.
 pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), ServeError> {
-    let Member { mesh, inbox, shared, role } = member;
+    let Member { mesh, inbox, shared, lead } = member;
     let mesh = mesh.bind(&context.runtime);
     let (store, tuning) = (shared.store, shared.tuning);
     let core = Core::new(context.disk, store, context.runtime, mesh, tuning, shared.host);
     context.runtime.spawn(core.clone().serve());
     let local = Local::new(core, shared.clients, shared.payload_bytes, shared.read_only);
     let orders = obey(local.clone(), inbox);
-    match role {
-        Some(role) => {
+    match lead {
+        Some((role, cores)) => {
             context.runtime.spawn(orders);
-            match role {
+            let result = match role {
                 Role::Serve(lead) => lead.run(local).await,
                 Role::Drain(drain) => drain.run(local).await,
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,
+            };
+            for core in &cores {
+                // Fails only for a core that has ended.
+                let _ = core.send(Order::End).await;
             }
+            result
         }
         None => {
             orders.await;

@@ -5,13 +5,13 @@ use chunk::manifest_log::{self, ManifestLogError};
 use chunk::{FormatError, Manifest, Promises, catalog};
 use wal::VolumeId;
 use wal::layout::MIN_STRIPE_SHIFT;
-use wal::runtime::Runtime;
 
+use super::copies::draw;
 use super::error::ServeError;
 use super::store::AnyStore;
 use crate::config::NewVolume;
 use crate::error::ErrorKind;
-use crate::runtime::GlommioRuntime;
+use crate::runtime::clock::unix_ms;
 
 /// Why the manifest of a volume cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -56,17 +56,13 @@ pub(super) async fn make_if_missing(
     if found.is_some() {
         return Ok(());
     }
-    let id = u128::from(GlommioRuntime.random()) << 64 | u128::from(GlommioRuntime.random());
-    #[expect(clippy::disallowed_methods, reason = "the time that people see, not one that counts")]
-    let now = std::time::SystemTime::now();
-    let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let volume = catalog::NewVolume {
         name: name.clone(),
-        id: VolumeId(id.to_le_bytes()),
+        id: draw().as_volume(),
         size_bytes: new.size.bytes().0,
         stripe_shift: MIN_STRIPE_SHIFT,
         promises,
-        created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+        created_unix_ms: unix_ms(),
     };
     let made = catalog::create(store, volume).await;
     made.map_err(|source| ServeError::Create { name: name.clone(), source })?;

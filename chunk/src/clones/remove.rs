@@ -3,12 +3,12 @@
 use wal::VolumeId;
 
 use super::{Pin, Pins, pins};
-use crate::catalog;
+use crate::catalog::{self, NameError};
 use crate::error::{ErrorKind, ReadError};
 use crate::ids::VolumeName;
 use crate::lineage::Parent;
 use crate::manifest;
-use crate::snapshot::{self, ListedError, SnapshotError, SnapshotId, SnapshotName};
+use crate::snapshot::{self, SnapshotError, SnapshotId, SnapshotName};
 use crate::store::{ObjectStore, StoreError};
 
 /// Why a volume was not deleted.
@@ -33,7 +33,7 @@ pub enum DeleteError {
     Snapshot(#[from] SnapshotError),
     /// Something among its snapshots is none.
     #[error(transparent)]
-    Listed(#[from] ListedError),
+    Listed(#[from] NameError),
 }
 
 impl DeleteError {
