@@ -25,6 +25,7 @@ mod connection;
 pub mod copies;
 mod crew;
 mod descriptors;
+mod direct;
 mod drain;
 mod end;
 mod env;

@@ -24,6 +24,9 @@ pub const INLINE_PAYLOAD: usize = 64 << 10;
 /// they were read into.
 pub const INLINE_REPLY: usize = 64 << 10;
 
+/// Bytes that hold what comes before the data of a reply.
+pub const HEADER_ROOM: usize = 64;
+
 /// Collected replies are sent before anything else when they exceed this.
 pub const REPLY_BATCH: usize = 128 << 10;
 
