@@ -68,7 +68,7 @@ use crate::engine::collect::Collected;
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
-use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
+use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals, start_computers};
 
 pub use attach::AttachError;
 pub use collect::CollectError;
@@ -223,6 +223,7 @@ fn start(
     let plan = CorePlan::new(&options(settings))?;
     let cores = plan.cores();
     // All other threads were started before the executors, whose pin they would inherit.
+    start_computers(computers(cores)).map_err(ServeError::Workers)?;
     let shared = Shared {
         store,
         tuning: memory::tuning(settings, cores),
@@ -243,6 +244,13 @@ fn start(
     });
     let running = plan.start(seeds.collect(), member::run)?;
     running.join()?.into_iter().collect()
+}
+
+/// Threads that compute beside so many cores.
+fn computers(cores: u16) -> usize {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let free = available.saturating_sub(cores.into());
+    free.max(available / limits::PROCESSORS_PER_COMPUTER).max(1)
 }
 
 fn options(settings: &Settings) -> CoreOptions {

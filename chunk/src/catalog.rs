@@ -125,6 +125,7 @@ fn first_manifest(new: NewVolume) -> Manifest {
         unfolded: Vec::new(),
         parent: None,
         ancestors: Ancestors::default(),
+        compressed_since: None,
     }
 }
 

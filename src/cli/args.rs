@@ -122,6 +122,11 @@ pub(super) struct ServingOptions {
     #[arg(long, value_name = "VOLUME")]
     cache_pin: Vec<String>,
 
+    /// How what goes to the store is compressed: lz4 (where that is worth it), or none; what is there
+    /// stays as it is [default: lz4] [env: KRAIT_VOLUME_COMPRESSION]
+    #[arg(long, value_name = "HOW")]
+    compression: Option<String>,
+
     #[command(flatten)]
     promises: PromiseOptions,
 }
@@ -362,6 +367,7 @@ impl GlobalOptions {
             add(Key::GcGrace, &serving.gc_grace_seconds);
             add(Key::CacheDisk, &serving.cache_disk);
             add(Key::CachePolicy, &serving.cache_policy);
+            add(Key::Compression, &serving.compression);
             serving.promises.each(&mut add);
             if !serving.listen.is_empty() {
                 values.push((Key::Listen, serving.listen.clone()));
