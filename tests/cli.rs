@@ -10,6 +10,8 @@ mod inspect;
 mod log;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/transfer.rs"]
+mod transfer;
 #[path = "cli/unit.rs"]
 mod unit;
 #[path = "cli/volume.rs"]

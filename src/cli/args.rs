@@ -9,6 +9,7 @@ use chunk::VolumeName;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::clone::Source;
 use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
@@ -181,6 +182,42 @@ pub(super) enum Command {
         json: bool,
         #[command(subcommand)]
         command: Option<GcCommand>,
+    },
+    /// Make a volume of an image: a file, a block device, or what comes through a pipe
+    #[command(after_long_help = help::IMPORT)]
+    Import {
+        /// Name of the volume, which is made: 1 to 54 of a-z, 0-9, '.', '_' and '-'
+        name: VolumeName,
+        /// The image; - for standard input
+        image: PathBuf,
+        /// Size of the volume, not less than that of the image [default: that of the image]
+        #[arg(long)]
+        size: Option<VolumeSize>,
+        /// Go on with an import that was cut off, from this byte on
+        #[arg(long, value_name = "OFFSET")]
+        resume: Option<u64>,
+        /// When all of the image is in the store, delete the volume that has the name now
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Write a volume or a snapshot to an image
+    #[command(after_long_help = help::EXPORT)]
+    Export {
+        /// VOLUME@SNAPSHOT, or VOLUME for that volume as it is now
+        #[arg(value_name = "VOLUME[@SNAPSHOT]")]
+        from: Source,
+        /// The image: a file, which is made, or a block device; - for standard output
+        image: PathBuf,
+        /// Go on with an export that was cut off, from this byte on
+        #[arg(long, value_name = "OFFSET")]
+        resume: Option<u64>,
+        /// Replace what is in the file or device
+        #[arg(long)]
+        overwrite: bool,
+        #[command(flatten)]
+        json: JsonOption,
     },
     /// Show what a file or object of Krait's says: a WAL segment, chunk, map object, manifest or
     /// snapshot

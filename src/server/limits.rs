@@ -149,6 +149,9 @@ pub const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Fewer open files than this are worth a warning: some hundred volumes would need more.
 pub const FEW_FILES: u64 = 4096;
 
+/// Where a command that serves itself listens, in the data directory.
+pub const ERRAND_SOCKET: &str = "errand.sock";
+
 /// Threads for the calls of the file store that block.
 pub const STORE_THREADS: usize = 8;
 
