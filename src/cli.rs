@@ -14,6 +14,7 @@ mod plain_disk;
 mod progress;
 mod s3_options;
 mod serve;
+pub mod sfs;
 mod snapshot;
 pub mod transfer;
 mod usage;
@@ -79,6 +80,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
             let settings = load(cli, None, logging::Kind::OneShot)?.settings;
             let (resume, overwrite, json) = (*resume, *overwrite, json.json);
             transfer::export(&settings, &transfer::Export { from, image, resume, overwrite, json })
+        }
+        Command::Sfs { command } => {
+            sfs::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
         Command::Man { command: words } => man::print(command(), words),

@@ -10,6 +10,8 @@ mod inspect;
 mod log;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/sfs.rs"]
+mod sfs;
 #[path = "cli/transfer.rs"]
 mod transfer;
 #[path = "cli/unit.rs"]

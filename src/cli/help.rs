@@ -27,6 +27,15 @@ not sent. Until all of it is there the volume is named NAME.importing, and `krai
 what is left of an import that nobody goes on with. Works with and without a server; without one, all
 of it is in the object store at the end. Exit code 4: the name is taken, or an import was begun.";
 
+pub(super) const SFS: &str = "\
+Examples:
+  krait volume create demo --size 1G
+  krait sfs put ./dir --volume demo && krait sfs verify demo
+  krait sfs get demo ./again
+
+A file system that is written once, with a checksum for each file, to see a volume at work without a
+guest. Works with and without a server. Exit code 6: something is not what was put.";
+
 pub(super) const EXPORT: &str = "\
 Examples:
   krait export vm1@before-upgrade vm1.raw

@@ -1,6 +1,6 @@
 //! Whole disks in and out: as a client of the server that runs, or of one that is started for it.
 
-mod disk;
+pub(in crate::cli) mod disk;
 pub mod error;
 mod export;
 mod image;
@@ -18,7 +18,7 @@ pub(super) use import::{Import, import};
 
 /// Does something as a client: of the server of the data directory if one runs, else of one that
 /// serves nobody else, and that has everything in the store when it ends.
-fn reach<T: Send>(
+pub(in crate::cli) fn reach<T: Send>(
     settings: &Settings,
     writes: bool,
     errand: impl FnOnce(&Listen) -> Result<T, TransferError> + Send,

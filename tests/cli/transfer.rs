@@ -194,6 +194,6 @@ fn wrong_inputs_give_one_line() {
     says(&shell.fails(2, "import a a.raw --size 5000"), "whole sectors");
     let long = "x".repeat(55);
     says(&shell.fails(2, &format!("import {long} a.raw")), "at most 54 characters");
-    says(&shell.fails(3, "export nothing out.raw"), "no store at");
+    says(&shell.fails(3, "export nothing out.raw"), "no volume is named nothing");
     assert!(!shell.path().join("out.raw").exists());
 }

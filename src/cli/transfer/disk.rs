@@ -15,7 +15,7 @@ use super::error::TransferError;
 use crate::config::Listen;
 
 /// Bytes of one read or write.
-pub(super) const PIECE_BYTES: usize = 1 << 20;
+pub(in crate::cli) const PIECE_BYTES: usize = 1 << 20;
 
 /// Requests under way: enough for a server that syncs, uploads and reads meanwhile.
 const UNDER_WAY: usize = 16;
@@ -31,7 +31,7 @@ trait Socket: Read + Write + Send {}
 impl<T: Read + Write + Send> Socket for T {}
 
 /// An open volume, or snapshot.
-pub(super) struct Disk {
+pub(in crate::cli) struct Disk {
     socket: Box<dyn Socket>,
     session: Session,
     input: Vec<u8>,
@@ -51,11 +51,11 @@ struct Pending {
 }
 
 /// A read that was asked for.
-pub(super) struct Reading(Cookie);
+pub(in crate::cli) struct Reading(Cookie);
 
 impl Disk {
     /// Opens an export.
-    pub(super) fn open(address: &Listen, export: &str) -> Result<Self, TransferError> {
+    pub(in crate::cli) fn open(address: &Listen, export: &str) -> Result<Self, TransferError> {
         let failed = |source| TransferError::Connect { address: address.to_string(), source };
         let mut socket: Box<dyn Socket> = match address {
             Listen::Unix(path) => Box::new(UnixStream::connect(path).map_err(failed)?),
@@ -87,18 +87,18 @@ impl Disk {
     }
 
     /// Its size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::cli) fn size(&self) -> u64 {
         self.session.size
     }
 
     /// Starts to write; what is written is durable after [`Self::flush`].
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), TransferError> {
+    pub(in crate::cli) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), TransferError> {
         let range = ByteRange::new(offset, bytes.len() as u64);
         self.send("write", Request::Write(range), bytes).map(drop)
     }
 
     /// Starts to make bytes zeros, as holes where that is possible.
-    pub(super) fn zero(&mut self, offset: u64, bytes: u64) -> Result<(), TransferError> {
+    pub(in crate::cli) fn zero(&mut self, offset: u64, bytes: u64) -> Result<(), TransferError> {
         let end = offset + bytes;
         let mut at = offset;
         while at < end {
@@ -110,14 +110,14 @@ impl Disk {
     }
 
     /// Waits until all that was started has ended, and is durable.
-    pub(super) fn flush(&mut self) -> Result<(), TransferError> {
+    pub(in crate::cli) fn flush(&mut self) -> Result<(), TransferError> {
         self.settle()?;
         self.send("flush", Request::Flush, &[])?;
         self.settle()
     }
 
     /// Starts to read.
-    pub(super) fn start_read(
+    pub(in crate::cli) fn start_read(
         &mut self,
         offset: u64,
         bytes: usize,
@@ -127,7 +127,10 @@ impl Disk {
     }
 
     /// Waits for what a read brings.
-    pub(super) fn finish_read(&mut self, reading: &Reading) -> Result<Vec<u8>, TransferError> {
+    pub(in crate::cli) fn finish_read(
+        &mut self,
+        reading: &Reading,
+    ) -> Result<Vec<u8>, TransferError> {
         loop {
             if let Some(bytes) = self.ended.remove(&reading.0) {
                 return Ok(bytes);
@@ -136,9 +139,19 @@ impl Disk {
         }
     }
 
+    /// Reads, while nothing else is under way.
+    pub(in crate::cli) fn read(
+        &mut self,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, TransferError> {
+        let reading = self.start_read(offset, bytes)?;
+        self.finish_read(&reading)
+    }
+
     /// What lies from `offset` on, for a while: runs of bytes and whether they are data. Others read
     /// as zeros.
-    pub(super) fn runs(
+    pub(in crate::cli) fn runs(
         &mut self,
         offset: u64,
         bytes: u64,

@@ -7,6 +7,7 @@ use nbd::Errno;
 use nbd::client::{ClientError, ReplyError};
 use nbd::wire;
 
+use crate::cli::sfs::SfsError;
 use crate::config::ByteSize;
 use crate::config::new_volume::VolumeSizeError;
 use crate::error::ErrorKind;
@@ -92,6 +93,30 @@ pub enum TransferError {
     /// Standard output has the image and nothing else, from its start on.
     #[error("an export to - takes neither --json nor --resume")]
     Pipe,
+    /// There is no sound file system in the volume.
+    #[error(transparent)]
+    Sfs(#[from] SfsError),
+    /// A file is not what it was.
+    #[error("{path} does not match its checksum, and is not written")]
+    Damaged {
+        /// The file.
+        path: String,
+    },
+    /// A path that the format has no room for.
+    #[error("{}: only paths in UTF-8 can be put", path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The directory to write to has something in it.
+    #[error("{} is not empty: choose another directory", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The volume has something else in it.
+    #[error("the volume has something else in it: add --overwrite if nobody needs it")]
+    Occupied,
     /// Nothing to go on with.
     #[error("there is nothing to resume: no import of {name} was begun, or it is finished")]
     NotBegun {
@@ -198,7 +223,13 @@ impl TransferError {
             | Self::NameTooLong { .. }
             | Self::Pipe
             | Self::Offset { .. } => ErrorKind::Invalid,
-            Self::NotBegun { .. } => ErrorKind::NotFound,
+            Self::NotBegun { .. } | Self::Sfs(SfsError::None) => ErrorKind::NotFound,
+            Self::Sfs(SfsError::Version { .. } | SfsError::TooMany) | Self::NotUtf8 { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::Sfs(SfsError::Checksum { .. } | SfsError::Field { .. })
+            | Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::NotEmpty { .. } | Self::Occupied => ErrorKind::Exists,
             Self::Begun { .. } => ErrorKind::Exists,
             Self::Unfinished { source, .. } | Self::Interrupted { source, .. } => source.kind(),
         }

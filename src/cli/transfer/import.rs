@@ -68,7 +68,8 @@ pub(in crate::cli) fn import(settings: &Settings, wish: &Import<'_>) -> Result<(
     let store = store::open_or_make(settings)?;
     let find = |name| block_on(catalog::find(&store, name)).map_err(VolumeError::Read);
     let (taken, begun) = (find(wish.name)?, find(&partial)?);
-    if taken.is_some() && !wish.replace && taken != begun {
+    let has_nothing_to_resume = wish.resume.is_some() && begun.is_none();
+    if taken.is_some() && !wish.replace && taken != begun && !has_nothing_to_resume {
         let name = wish.name.clone();
         return Err(VolumeError::Create(CreateError::Exists { name }).into());
     }
