@@ -111,7 +111,7 @@ pub(in crate::cli) fn import(settings: &Settings, wish: &Import<'_>) -> Result<(
 
 /// The name of a volume until it is complete.
 fn partial_name(name: &VolumeName) -> Result<VolumeName, TransferError> {
-    VolumeName::new(&format!("{name}{PARTIAL}")).map_err(|error| match error {
+    VolumeName::new(format!("{name}{PARTIAL}")).map_err(|error| match error {
         VolumeNameError::TooLong { .. } => {
             TransferError::NameTooLong { most: VolumeName::MAX_BYTES - PARTIAL.len() }
         }
