@@ -30,6 +30,10 @@ pub struct Tuning {
     pub wal_segments: u64,
     /// Blocks that a shard's cache holds.
     pub cache_blocks: u64,
+    /// Blocks of it that may be in no log yet; no more than the cache may hold ever are.
+    pub unlogged_blocks: u64,
+    /// Writes stay in memory when nobody has flushed for so long.
+    pub absorb_after: Duration,
     /// Most blocks of a chunk.
     pub chunk_blocks: u64,
     /// Unfolded chunks that make the map fold.
@@ -63,6 +67,8 @@ impl Tuning {
             segment_blocks: random.scaled(24..256),
             wal_segments: random.within(3..12),
             cache_blocks: random.scaled(1..256),
+            unlogged_blocks: 0,
+            absorb_after: Duration::ZERO,
             chunk_blocks: random.scaled(1..128),
             fold_after: random.scaled(1..32),
             cut_every: Duration::from_millis(random.scaled(1..10_000)),
@@ -246,7 +252,8 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        drawn.with_promises().with_a_collector().with_snapshots().with_compression()
+        let drawn = drawn.with_promises().with_a_collector().with_snapshots();
+        drawn.with_absorbed_writes().with_compression()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -280,6 +287,8 @@ impl Scenario {
                 segment_blocks: 24,
                 wal_segments: 6,
                 cache_blocks: 2,
+                unlogged_blocks: 0,
+                absorb_after: Duration::ZERO,
                 chunk_blocks: 4,
                 fold_after: 2,
                 cut_every: Duration::from_secs(36_000),
@@ -312,6 +321,16 @@ impl Scenario {
     fn with_compression(mut self) -> Self {
         if !Random::stream(self.seed, "compression").chance(3) {
             self.tuning.compression = Compression::Lz4;
+        }
+        self
+    }
+
+    /// Lets writes stay in memory until somebody flushes, in most worlds.
+    fn with_absorbed_writes(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "absorbed");
+        if !random.chance(3) {
+            self.tuning.unlogged_blocks = random.scaled(1..128);
+            self.tuning.absorb_after = Duration::from_millis(random.scaled(1..200) - 1);
         }
         self
     }
