@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::limits::MAX_WAIT;
 use crate::engine::collect::Collected;
 use crate::error::ErrorKind;
+use crate::server::resize::Resized;
 
 pub use client::ControlClient;
 pub use lock::{DataDirLock, LockError};
@@ -87,6 +88,19 @@ pub enum Op {
         /// Only look.
         dry_run: bool,
     },
+    /// Give this volume another size. Answered with [`Answer::Resized`]; refused as
+    /// [`ErrorKind::Invalid`] if it would shrink and may not, as [`ErrorKind::Busy`] if it would
+    /// while clients are connected to it, as [`ErrorKind::Retry`] when the time is over.
+    Resize {
+        /// Name of the volume.
+        volume: String,
+        /// Its new size.
+        size_bytes: u64,
+        /// Whether it may shrink, which destroys what is behind the new end.
+        danger_discard_tail: bool,
+        /// How long to try.
+        seconds: u64,
+    },
     /// Make a snapshot of this volume. Answered with [`Answer::Snapshot`]; refused as
     /// [`ErrorKind::Retry`] when the time is over.
     CreateSnapshot {
@@ -132,6 +146,7 @@ impl Op {
             Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. }
             | Self::Detach { seconds, .. }
+            | Self::Resize { seconds, .. }
             | Self::CreateSnapshot { seconds, .. }
             | Self::Clone { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
@@ -173,6 +188,8 @@ pub enum Answer {
     Deleted,
     /// To [`Op::Collect`].
     Collected(Collected),
+    /// To [`Op::Resize`].
+    Resized(Resized),
     /// To [`Op::CreateSnapshot`].
     Snapshot(SnapshotInfo),
     /// To [`Op::Clone`].

@@ -32,6 +32,7 @@ pub mod read;
 pub mod read_ahead;
 pub mod recovered;
 pub mod registry;
+pub mod resize;
 pub mod seal;
 pub mod sealed;
 pub mod shard;

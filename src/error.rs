@@ -199,6 +199,7 @@ impl From<&EngineError> for ErrorKind {
             EngineError::Store(error) => error.kind().into(),
             EngineError::Corrupt { .. } => Self::Corrupt,
             EngineError::Closed | EngineError::Late { .. } => Self::Retry,
+            EngineError::Shrinks { .. } => Self::Invalid,
             EngineError::Snapshot(error) => (&**error).into(),
         }
     }

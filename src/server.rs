@@ -47,6 +47,7 @@ mod ready;
 mod receive;
 mod recover;
 mod report;
+pub mod resize;
 mod spin;
 mod store;
 mod store_wait;
@@ -76,6 +77,7 @@ pub use copies::CopyError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
+pub use resize::ResizeError;
 pub use store::{Access, AnyStore, OpenError};
 pub use traffic::VolumeTraffic;
 
@@ -85,6 +87,7 @@ use copies::TakeSnapshot;
 use drain::Drain;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
+use resize::{ChangeSize, NewSize, Resized};
 
 /// Serves all volumes of the store until SIGTERM or SIGINT; makes those of `create` that are
 /// missing first. The caller holds the lock on the data directory.
@@ -194,6 +197,19 @@ pub fn snapshot(
     new: NewSnapshot,
 ) -> Result<SnapshotHeader, ServeError> {
     ask_alone(settings, |made| Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made })))
+}
+
+/// Gives a volume another size, and gives the volume back. The caller holds the lock on the data
+/// directory.
+///
+/// # Errors
+/// [`ResizeError`] when the time is over, the volume would shrink and may not, or cannot be opened.
+pub fn resize(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    new: NewSize,
+) -> Result<Resized, ServeError> {
+    ask_alone(settings, |done| Role::Resize(ChangeSize { name, id, new, done }))
 }
 
 /// Does what brings something back, where no server runs.

@@ -2,6 +2,7 @@
 
 mod copies;
 mod promises;
+mod resize;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::config::{Flags, NewVolume, VolumeSize, Wait};
 
 pub(super) use copies::{CloneCommand, SnapshotCommand};
 pub(super) use promises::PromiseOptions;
+pub(super) use resize::ResizeOptions;
 
 /// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
 /// object store.
@@ -294,6 +296,9 @@ pub(super) enum VolumeCommand {
         #[command(flatten)]
         json: JsonOption,
     },
+    /// Give a volume another size; clients go on while it grows
+    #[command(after_long_help = help::RESIZE)]
+    Resize(ResizeOptions),
     /// Delete a volume and all its data; refused while clients are connected to it or clones need it
     #[command(after_long_help = help::DELETE)]
     Delete {

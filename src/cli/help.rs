@@ -73,6 +73,21 @@ pub(super) const CHECK: &str = "\
 Reads every object of the volume, and its log unless a server works on it. Changes nothing. Exit code
 6: something is damaged, as printed; 9: the store did not answer everything.";
 
+pub(super) const RESIZE: &str = "\
+Examples:
+  krait volume resize vm1 40G
+      With a server, clients go on meanwhile
+  krait volume resize vm1 10G --danger-discard-tail
+      What is behind the first 10 GiB is destroyed
+
+The new size is in the store when the command returns. A client that connects sees it; one that is
+connected keeps the size that it was told until it connects again, as NBD has no message for that.
+Snapshots and clones keep their own. A volume that grows reads as zeros behind its old end, also if it
+was larger before. It shrinks only while no client is connected; if that is cut off it may have its
+old size and have lost its tail. Without a server, the volume is opened, changed and given back. Exit
+code 2: it would shrink, and --danger-discard-tail is missing; 5: it would shrink, and clients are
+connected; 9: the time is over; 10: another host has it.";
+
 pub(super) const DELETE: &str = "\
 Examples:
   krait volume delete vm1

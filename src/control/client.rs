@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::lock::DataDirLock;
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
-use crate::config::{Settings, Wait};
+use crate::config::{Settings, VolumeSize, Wait};
 use crate::engine::collect::Collected;
+use crate::server::resize::Resized;
 
 /// A connection to the process that serves a data directory.
 #[derive(Debug)]
@@ -181,6 +182,24 @@ impl ControlClient {
     pub fn collect(&mut self, volume: String, dry_run: bool) -> Result<Collected, ControlError> {
         match self.ask(&Op::Collect { volume, dry_run })? {
             Answer::Collected(collected) => Ok(collected),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Gives a volume another size; a smaller one only if it is said to be fine that the tail is
+    /// destroyed.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn resize(
+        &mut self,
+        volume: String,
+        (size, danger_discard_tail): (VolumeSize, bool),
+        timeout: Wait,
+    ) -> Result<Resized, ControlError> {
+        let (size_bytes, seconds) = (size.bytes().0, timeout.duration().as_secs());
+        match self.ask(&Op::Resize { volume, size_bytes, danger_discard_tail, seconds })? {
+            Answer::Resized(resized) => Ok(resized),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

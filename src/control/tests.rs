@@ -82,6 +82,7 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Detach { .. }
             | Op::DropLog { .. }
             | Op::Collect { .. }
+            | Op::Resize { .. }
             | Op::CreateSnapshot { .. }
             | Op::DeleteSnapshot { .. }
             | Op::Clone { .. } => drop(reply),

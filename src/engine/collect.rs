@@ -143,7 +143,7 @@ impl<E: Env> Coordinator<E> {
     /// Bytes of the volume that its map speaks of, at most.
     fn mapped_at_most(&self) -> u64 {
         let segments = self.newest.borrow().1.directory.len() as u64;
-        (segments * SEGMENT_SPAN_BYTES).min(self.shared.size_bytes)
+        (segments * SEGMENT_SPAN_BYTES).min(self.shared.size_bytes())
     }
 
     /// One pass.

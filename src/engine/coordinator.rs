@@ -47,6 +47,8 @@ pub struct Coordinator<E: Env> {
     pub(super) cutting: Turn,
     /// A snapshot is being made, or what no snapshot needs is being removed.
     pub(super) rooting: Turn,
+    /// The size is being changed.
+    pub(super) resizing: Turn,
     pub(super) collector: Collector,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
@@ -97,6 +99,7 @@ impl<E: Env> Coordinator<E> {
             publishing: Turn::default(),
             cutting: Turn::default(),
             rooting: Turn::default(),
+            resizing: Turn::default(),
             collector: Collector::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),

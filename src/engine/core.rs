@@ -232,6 +232,9 @@ impl<E: Env> Core<E> {
                 let made = self.home_of(volume)?.snapshot(*new).await?;
                 Ok(Answer::Snapshot(Box::new(made)))
             }
+            Ask::Resize(volume, to) => {
+                self.home_of(volume)?.resize(to).await.map(|()| Answer::Done)
+            }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Collect(volume) => {
                 let collected = self.home_of(volume)?.collect().await?;

@@ -52,6 +52,14 @@ pub enum VolumeError {
         /// The volume's id.
         volume: String,
     },
+    /// The volume is larger than it is to grow to: others made it larger meanwhile.
+    #[error("volume {volume} has {size_bytes} bytes, and would shrink")]
+    Shrinks {
+        /// The volume's id.
+        volume: String,
+        /// Its size.
+        size_bytes: u64,
+    },
     /// The volume is being closed.
     #[error("the volume is closed")]
     Closed,

@@ -13,6 +13,7 @@ use super::error::VolumeError;
 use super::fetch_health::StoreState;
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
+use super::resize::Resize;
 use super::shared::Shared;
 use super::snapshot::NewSnapshot;
 
@@ -107,6 +108,8 @@ pub enum Ask {
     Drain(VolumeNo),
     /// For the home of a volume: make a snapshot of it.
     Snapshot(VolumeNo, Box<NewSnapshot>),
+    /// For the home of a volume: publish that it has another size, see [`super::resize`].
+    Resize(VolumeNo, Resize),
     /// For the registry: open a snapshot for reading, if it is not open yet.
     View(Arc<Snapshot>),
     /// For the home of a snapshot: open it under this number.

@@ -52,6 +52,7 @@ impl Class {
             | Ask::ViewAs(..)
             | Ask::Drain(_)
             | Ask::Snapshot(..)
+            | Ask::Resize(..)
             | Ask::Renew(_)
             | Ask::Collect(_)
             | Ask::Count(_)

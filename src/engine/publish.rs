@@ -65,7 +65,8 @@ impl<E: Env> Coordinator<E> {
         self.publish_next(&turn, change).await
     }
 
-    async fn publish_next(
+    /// As [`Self::publish`], for whoever has the turn.
+    pub(super) async fn publish_next(
         &self,
         _turn: &Taken<'_>,
         change: impl FnOnce(&mut Manifest),

@@ -28,8 +28,7 @@ pub struct Shared {
     pub is_view: bool,
     /// How its blocks are dealt.
     pub layout: Layout,
-    /// Bytes that a client sees.
-    pub size_bytes: u64,
+    size_bytes: AtomicU64,
     /// Fencing number of this opening.
     pub incarnation: Incarnation,
     /// Drawn for this opening, part of every record.
@@ -55,7 +54,7 @@ impl Shared {
             lineage: manifest.lineage(),
             is_view: false,
             layout,
-            size_bytes: manifest.size_bytes,
+            size_bytes: AtomicU64::new(manifest.size_bytes),
             incarnation: manifest.incarnation,
             salt: manifest.salt,
             durability: manifest.promises.durability,
@@ -72,6 +71,17 @@ impl Shared {
     #[must_use]
     pub fn as_view(self, snapshot: VolumeId) -> Self {
         Self { volume: snapshot, is_view: true, durability: Durability::Writeback, ..self }
+    }
+
+    /// Bytes that a client sees which connects now. Grows at any time; shrinks only while nobody
+    /// uses the volume.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Called when a manifest with this size is published.
+    pub(super) fn resized(&self, bytes: u64) {
+        self.size_bytes.store(bytes, Ordering::Release);
     }
 
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a

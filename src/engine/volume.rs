@@ -68,9 +68,9 @@ impl<E: Env> Volume<E> {
         self.shared.is_view
     }
 
-    /// Bytes that a client sees.
+    /// Bytes that a client sees which connects now.
     pub fn size_bytes(&self) -> u64 {
-        self.shared.size_bytes
+        self.shared.size_bytes()
     }
 
     /// What the cores share.
@@ -229,6 +229,16 @@ impl<E: Env> Volume<E> {
         self.write_zeros(offset, first).await?;
         self.write_zeros(last, end).await?;
         let extent = Extent::new(Lba(first / block), (last - first) / block).expect("not empty");
+        self.punch_blocks(extent, kind).await?;
+        self.settle().await
+    }
+
+    /// Makes whole blocks read as zeros, by one record per shard.
+    pub(super) async fn punch_blocks(
+        &self,
+        extent: Extent,
+        kind: HoleKind,
+    ) -> Result<(), VolumeError> {
         let mut calls = Vec::new();
         let mut own = None;
         for shard in (0..self.shared.layout.shards()).map(ShardId) {
@@ -245,8 +255,7 @@ impl<E: Env> Volume<E> {
         for call in calls {
             result = result.and(call.await.map(drop));
         }
-        result?;
-        self.settle().await
+        result
     }
 
     /// Writes zeros over less than two blocks.
@@ -311,6 +320,14 @@ impl<E: Env> Volume<E> {
         result
     }
 
+    /// Asks the volume's coordinator for something.
+    pub(super) async fn ask_home(
+        &self,
+        ask: impl FnOnce(VolumeNo) -> Ask,
+    ) -> Result<(), VolumeError> {
+        self.core.ask(self.core.home(self.number), ask(self.number)).await.map(drop)
+    }
+
     fn parts(&self, offset: u64, len: usize) -> Vec<Part> {
         let layout = self.shared.layout;
         let stripe = layout.stripe_blocks() * BLOCK_BYTES as u64;
@@ -347,7 +364,7 @@ impl<E: Env> Volume<E> {
 
     fn assert_inside(&self, offset: u64, len: u64) {
         let end = offset.checked_add(len);
-        assert!(end.is_some_and(|end| end <= self.shared.size_bytes), "requests are validated");
+        assert!(end.is_some_and(|end| end <= self.shared.size_bytes()), "requests are validated");
     }
 }
 

@@ -15,9 +15,10 @@ use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
 use super::report::Report;
+use super::resize::{NewSize, resize};
 use super::{collect, copies, kept, volumes};
 use crate::config::limits::MAX_WAIT;
-use crate::config::{Listen, Settings};
+use crate::config::{ByteSize, Listen, Settings, VolumeSize};
 use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, SnapshotInfo};
 use crate::engine::error::VolumeError;
 use crate::error::ErrorKind;
@@ -93,6 +94,17 @@ impl Admin {
                 let collected = collect::collect(&self.local, &name, id, dry_run).await;
                 collected.map(Answer::Collected).map_err(|error| refusal(error.kind(), &error))
             }
+            Op::Resize { volume, size_bytes, danger_discard_tail, seconds } => {
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                self.resize(&volume, size_bytes, danger_discard_tail, timeout).await
+            }
+            op => self.answer_copies(op).await,
+        }
+    }
+
+    /// Answers what is about snapshots and clones.
+    async fn answer_copies(&self, op: Op) -> Result<Answer, Refusal> {
+        match op {
             Op::CreateSnapshot { volume, name, seconds } => {
                 let (volume, id) = self.find(&volume).await?;
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
@@ -112,7 +124,32 @@ impl Admin {
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
                 self.clone_volume(name, &from, snapshot, timeout).await
             }
+            Op::Ping
+            | Op::Status { .. }
+            | Op::Volumes
+            | Op::Drain { .. }
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::DropLog { .. }
+            | Op::Delete { .. }
+            | Op::Collect { .. }
+            | Op::Resize { .. } => unreachable!("answered by who asks this"),
         }
+    }
+
+    async fn resize(
+        &self,
+        volume: &str,
+        size_bytes: u64,
+        discards_tail: bool,
+        patience: Duration,
+    ) -> Result<Answer, Refusal> {
+        let (name, id) = self.find(volume).await?;
+        let size = VolumeSize::new(ByteSize(size_bytes));
+        let size = size.map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+        let new = NewSize { size, discards_tail, patience };
+        let resized = resize(&self.local, &name, id, new).await;
+        resized.map(Answer::Resized).map_err(|error| refusal(error.kind(), &error))
     }
 
     async fn clone_volume(

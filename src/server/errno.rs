@@ -11,7 +11,9 @@ pub(super) fn errno(error: &VolumeError) -> Errno {
         | VolumeError::Disk(_)
         | VolumeError::Store(_)
         | VolumeError::Corrupt { .. } => Errno::Io,
-        VolumeError::Snapshot(_) | VolumeError::Late { .. } => Errno::Io,
+        VolumeError::Snapshot(_) | VolumeError::Late { .. } | VolumeError::Shrinks { .. } => {
+            Errno::Io
+        }
         VolumeError::NoSpace(_) => Errno::NoSpace,
         VolumeError::Fenced { .. } | VolumeError::Closed => Errno::Shutdown,
     }

@@ -10,6 +10,7 @@ use super::attach::AttachError;
 use super::collect::CollectError;
 use super::copies::CopyError;
 use super::drain::DrainError;
+use super::resize::ResizeError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
 use crate::runtime::checks::MachineError;
@@ -82,6 +83,9 @@ pub enum ServeError {
     /// A snapshot was not made.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A volume has no other size.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
     /// Garbage was not collected.
     #[error(transparent)]
     Collect(#[from] CollectError),
@@ -118,6 +122,7 @@ impl ServeError {
             Self::Drain(error) => error.kind(),
             Self::Attach(error) => error.kind(),
             Self::Copy(error) => error.kind(),
+            Self::Resize(error) => error.kind(),
             Self::Collect(error) => error.kind(),
         }
     }

@@ -18,6 +18,7 @@ use super::drain::Drain;
 use super::error::ServeError;
 use super::lead::Lead;
 use super::local::Local;
+use super::resize::ChangeSize;
 use super::store::AnyStore;
 use crate::engine::core::Core;
 use crate::engine::limits::Tuning;
@@ -62,6 +63,8 @@ pub(super) enum Role {
     Attach(Attach),
     /// To make a snapshot of one volume.
     Snapshot(Box<TakeSnapshot>),
+    /// To give one volume another size.
+    Resize(ChangeSize),
     /// To collect the garbage of one volume.
     Collect(Collect),
 }
@@ -93,6 +96,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
+                Role::Resize(change) => change.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,
             };
             for core in &cores {

@@ -115,6 +115,8 @@ impl Subject for Engine {
 
     const COPIES: bool = true;
 
+    const RESIZES: bool = true;
+
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
         PROCESSES.with_borrow_mut(|all| {
             let dead = all.extract_if(.., |(host, _)| !host.is_alive());
@@ -191,6 +193,17 @@ impl Subject for Engine {
 
     async fn cut(handle: &Handle) -> Result<(), OpError> {
         Ok(handle.core.drain(handle.volume.number()).await?)
+    }
+
+    fn size(handle: &Handle) -> Option<u64> {
+        Some(handle.volume.size_bytes())
+    }
+
+    async fn resize(handle: &Handle, bytes: u64) -> Result<(), OpError> {
+        match bytes < handle.volume.size_bytes() {
+            true => Ok(handle.volume.shrink(bytes).await?),
+            false => Ok(handle.volume.grow(bytes).await?),
+        }
     }
 
     async fn snapshot(handle: &Handle, number: u32) -> Result<(), OpError> {

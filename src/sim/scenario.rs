@@ -186,6 +186,10 @@ pub struct Scenario {
     pub store: StoreFaults,
     /// One in this many looks at snapshots makes a clone of one; none if 0.
     pub clone_one_in: u64,
+    /// One in this many lives begins by a change of the volume's size; none if 0.
+    pub resize_one_in: u64,
+    /// One in this many commands makes a volume larger that is not what it was at first; none if 0.
+    pub grow_one_in: u64,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
     /// Sizes and limits for the subject.
@@ -225,6 +229,8 @@ impl Scenario {
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             cache_rot_one_in: 0,
             clone_one_in: 0,
+            resize_one_in: 0,
+            grow_one_in: 0,
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             fails_at: None,
             full_one_in: 0,
@@ -243,7 +249,7 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        drawn.with_promises().with_a_collector().with_snapshots()
+        drawn.with_promises().with_a_collector().with_snapshots().with_sizes()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -270,6 +276,8 @@ impl Scenario {
             rot_one_in: 0,
             cache_rot_one_in: 0,
             clone_one_in: 0,
+            resize_one_in: 0,
+            grow_one_in: 0,
             outage_one_in: 0,
             store: StoreFaults::default(),
             tuning: Tuning {
@@ -361,9 +369,11 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 21] = [
+        let features: [fn(&Scenario) -> bool; 23] = [
             |s| s.mix.snapshot > 0,
             |s| s.clone_one_in > 0,
+            |s| s.resize_one_in > 0,
+            |s| s.grow_one_in > 0,
             |s| s.tuning.promises.durability == Durability::Wal,
             |s| s.tuning.promises.durability == Durability::Remote,
             |s| s.tuning.promises.fencing.lease().is_some(),

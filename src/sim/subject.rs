@@ -59,6 +59,9 @@ pub trait Subject: 'static {
     /// Whether it makes snapshots and clones. All that is about them is called only then.
     const COPIES: bool = false;
 
+    /// Whether it can have another size later on.
+    const RESIZES: bool = false;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;
@@ -88,6 +91,18 @@ pub trait Subject: 'static {
 
     /// Makes a cut and publishes it; may fail while the store does.
     async fn cut(volume: &Self::Volume) -> Result<(), OpError>;
+
+    /// Bytes of the volume, or of what else was opened, as a client is told that connects now; `None`
+    /// if it is as large as it was made.
+    fn size(volume: &Self::Volume) -> Option<u64> {
+        let _ = volume;
+        None
+    }
+
+    /// Gives the volume another size; nobody uses it meanwhile if it shrinks.
+    async fn resize(volume: &Self::Volume, bytes: u64) -> Result<(), OpError> {
+        unreachable!("{}", absent(volume, (bytes >> 9) as u32))
+    }
 
     /// Makes a snapshot of this number; may fail while the store does.
     async fn snapshot(volume: &Self::Volume, number: u32) -> Result<(), OpError> {
@@ -142,5 +157,5 @@ pub trait Subject: 'static {
 }
 
 fn absent<V>(_: &V, number: u32) -> String {
-    format!("this subject has no snapshots, so none of number {number}")
+    format!("this subject has no snapshots and no other sizes, so none of number {number}")
 }

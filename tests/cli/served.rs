@@ -74,7 +74,11 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 removed: u64::from(!dry_run),
                 ..Default::default()
             })),
-            Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } | Op::Volumes => {
+            Op::Resize { .. }
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::DropLog { .. }
+            | Op::Volumes => {
                 panic!("no test asks this")
             }
         });

@@ -14,5 +14,7 @@ mod hostile;
 mod raw;
 mod read_only;
 mod recovery;
+mod resize;
 mod s3;
+mod shell;
 mod space;

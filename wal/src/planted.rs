@@ -106,6 +106,12 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A volume that shrinks keeps what is beyond its new end, to be seen when it grows again.
+    ShrinkKeepsTail = "shrink-keeps-tail",
+    /// A volume that shrinks gets its new size before the store knows that the tail is gone.
+    ShrinkBeforeCut = "shrink-before-cut",
+    /// Clients hear of a new size before it is published.
+    SizeToldEarly = "size-told-early",
     /// The collector forgets that snapshots need objects, and clones through them.
     SnapshotsSwept = "snapshots-swept",
     /// The collector removes what it finds unneeded at once.

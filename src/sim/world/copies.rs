@@ -14,6 +14,7 @@ use crate::sim::host::Host;
 use crate::sim::judge::{BLOCK_SECTORS, Judge, OpId};
 use crate::sim::random::Random;
 use crate::sim::subject::Subject;
+use crate::sim::workload::read_padded;
 
 /// Clones of clones, at most.
 const DEEPEST: u32 = 3;
@@ -98,6 +99,10 @@ impl<S: Subject> Look<S> {
     async fn view(&self, snapshot: OpId) -> Result<(), Fault> {
         let view = S::view(&self.volume, snapshot.number()).await;
         let view = view.map_err(|error| unclean(format!("open a snapshot: {error}")))?;
+        if let Some(bytes) = S::size(&view) {
+            let size = bytes / SECTOR_BYTES as u64;
+            self.judge.borrow_mut().judge_picture_size(snapshot, size)?;
+        }
         let bytes = self.read(&view).await?;
         self.judge.borrow_mut().judge_picture(snapshot, &bytes)?;
         S::close_view(&view).await.map_err(unclean)
@@ -108,8 +113,7 @@ impl<S: Subject> Look<S> {
         let mut all = Vec::new();
         for window in &self.windows {
             let (at, count) = (window.start, window.end - window.start);
-            let bytes = count as usize * SECTOR_BYTES;
-            let read = S::read(volume, at * SECTOR_BYTES as u64, bytes).await;
+            let read = read_padded::<S>(volume, at, count).await;
             all.append(&mut read.map_err(|error| unclean(format!("read a copy: {error}")))?);
         }
         Ok(all)
@@ -184,7 +188,13 @@ impl<S: Subject> Look<S> {
     async fn change(&mut self, volume: &S::Volume, mut bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         for version in 1..=self.random.within(1..WRITES + 1) {
             let mut start = 0;
-            let window = self.random.pick(&self.windows).clone();
+            let mut window = self.random.pick(&self.windows).clone();
+            if let Some(bytes) = S::size(volume) {
+                window.end = window.end.min(bytes / SECTOR_BYTES as u64);
+            }
+            if window.is_empty() {
+                continue;
+            }
             for earlier in self.windows.iter().take_while(|it| it.start < window.start) {
                 start += (earlier.end - earlier.start) as usize * SECTOR_BYTES;
             }

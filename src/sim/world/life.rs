@@ -84,6 +84,7 @@ impl<S: Subject> World<S> {
         assert_eq!(volumes.len(), host.cores.len(), "one handle per core");
         self.created = true;
         self.drive.set_strange(false);
+        self.see_size(&volumes[0])?;
         if (end == End::Verify || !self.random.chance(8))
             && !self.look(host, shift, &volumes, trigger)?
         {
@@ -95,6 +96,9 @@ impl<S: Subject> World<S> {
         self.start_faults(shift, end, false);
         if !early {
             trigger = self.draw_trigger(self.scenario.life_steps);
+        }
+        if !self.resize(host, shift, &volumes[0], trigger)? {
+            return Ok(false);
         }
         self.hire(host, shift, &volumes);
         let greedy = RefCell::new(None);
