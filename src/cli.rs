@@ -4,6 +4,8 @@ mod args;
 mod clone;
 mod completion;
 mod config;
+mod diff;
+mod flatten;
 mod gc;
 mod help;
 pub mod inspect;

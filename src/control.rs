@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::limits::MAX_WAIT;
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
 use crate::error::ErrorKind;
 use crate::server::resize::Resized;
 
@@ -131,6 +132,17 @@ pub enum Op {
         /// How long to try.
         seconds: u64,
     },
+    /// Separate this clone from what it was made of. Answered with [`Answer::Flattened`]; refused as
+    /// [`ErrorKind::Busy`] while snapshots of it share with that.
+    Flatten {
+        /// Name of the clone.
+        volume: String,
+    },
+    /// How far is that? Answered with [`Answer::Flattening`].
+    Flattening {
+        /// Name of the clone.
+        volume: String,
+    },
 }
 
 impl Op {
@@ -138,11 +150,14 @@ impl Op {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self {
-            Self::Ping | Self::Status { .. } | Self::Volumes | Self::DropLog { .. } => {
-                limits::SHORT_OP_TIMEOUT
-            }
+            Self::Ping
+            | Self::Status { .. }
+            | Self::Volumes
+            | Self::DropLog { .. }
+            | Self::Flattening { .. } => limits::SHORT_OP_TIMEOUT,
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
             Self::Collect { .. } => limits::COLLECT_TIMEOUT,
+            Self::Flatten { .. } => limits::FLATTEN_TIMEOUT,
             Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. }
             | Self::Detach { seconds, .. }
@@ -197,6 +212,10 @@ pub enum Answer {
         /// Identity of the clone, 32 hexadecimal digits.
         id: String,
     },
+    /// To [`Op::Flatten`].
+    Flattened(Flattened),
+    /// To [`Op::Flattening`].
+    Flattening(Flattening),
 }
 
 /// What a snapshot is.

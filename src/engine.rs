@@ -14,6 +14,7 @@ pub mod fetch;
 mod fetch_flight;
 pub mod fetch_health;
 mod fetch_plan;
+pub mod flatten;
 pub mod fold;
 pub mod frozen;
 pub mod lease;

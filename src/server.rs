@@ -30,6 +30,7 @@ mod end;
 mod env;
 mod errno;
 mod error;
+mod flatten;
 pub mod host_id;
 mod input;
 pub mod kept;
@@ -66,6 +67,7 @@ use wal::VolumeId;
 use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
@@ -77,6 +79,7 @@ pub use copies::CopyError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
+pub use flatten::FlattenError;
 pub use resize::ResizeError;
 pub use store::{Access, AnyStore, OpenError};
 pub use traffic::VolumeTraffic;
@@ -85,6 +88,7 @@ use attach::Attach;
 use clients::Clients;
 use copies::TakeSnapshot;
 use drain::Drain;
+use flatten::Separate;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
 use resize::{ChangeSize, NewSize, Resized};
@@ -210,6 +214,20 @@ pub fn resize(
     new: NewSize,
 ) -> Result<Resized, ServeError> {
     ask_alone(settings, |done| Role::Resize(ChangeSize { name, id, new, done }))
+}
+
+/// Separates a clone from what it was made of, and gives it back; `tell` hears from time to time how
+/// far that is. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`FlattenError`] if snapshots of it share with that, it cannot be opened, or some of it cannot be
+/// read.
+pub fn flatten(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    tell: Box<dyn Fn(Flattening) + Send>,
+) -> Result<Flattened, ServeError> {
+    ask_alone(settings, |done| Role::Separate(Separate { name, id, tell, done }))
 }
 
 /// Does what brings something back, where no server runs.

@@ -40,7 +40,13 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
         Some(Bug::BuffersPileUp) => drawn.stalling(),
         Some(Bug::AmbiguousPutLost | Bug::DamageTakenForRival) => drawn.lying(),
         Some(
-            Bug::SnapshotBeforeCut | Bug::CloneOwnsAll | Bug::PinIgnored | Bug::CloneWithoutPin,
+            Bug::SnapshotBeforeCut
+            | Bug::CloneOwnsAll
+            | Bug::PinIgnored
+            | Bug::CloneWithoutPin
+            | Bug::DiffOfPagesOnly
+            | Bug::FlattenCopiesNothing
+            | Bug::FlattenUnpinsFirst,
         ) => drawn.copied(),
         _ => drawn,
     }

@@ -113,6 +113,17 @@ snapshot; 10: another host has the volume.";
 pub(super) const SNAPSHOT_LIST: &str = "\
 Exit code 6: snapshots that cannot be read are listed as damaged; the others are listed all the same.";
 
+pub(super) const SNAPSHOT_DIFF: &str = "\
+Examples:
+  krait snapshot diff vm1 monday tuesday
+      What a copy of monday needs to become tuesday
+  krait snapshot diff vm1 monday --json
+      What changed since, up to the newest cut; `krait volume drain vm1` makes one
+
+Compares maps and reads no data: every byte that differs is in a range, and a range may hold bytes
+that are equal, as they were written again or moved by `krait gc`. Ranges are whole blocks of 4 KiB,
+and end where the volume ends in the second state. Exit code 3: there is no such snapshot.";
+
 pub(super) const SNAPSHOT_DELETE: &str = "\
 Examples:
   krait snapshot delete vm1 before-upgrade
@@ -132,6 +143,16 @@ other: it can be written, moved to another host, snapshotted and cloned. Nothing
 the size, and reads cost the same at any depth. What it was made from cannot be deleted before it.
 Exit code 4: the name is taken; 9: the time is over; 10: another host has the volume that is to be
 cloned as it is now.";
+
+pub(super) const CLONE_FLATTEN: &str = "\
+Examples:
+  krait clone flatten vm2 && krait snapshot delete vm1 before-upgrade
+
+Copies what is shared, a little at a time; clients go on meanwhile. When it is done, the clone is a
+volume as one that was created, and what it was made of can be deleted. Stopped at any point, nothing
+is lost and the next run goes on; a server goes on by itself. A snapshot of the clone that was made
+before shares as well: exit code 5 names it, and it has to be deleted first. Without a server, the
+clone is opened, separated and given back. Exit code 10: another host has it.";
 
 pub(super) const INSPECT: &str = "\
 Examples:

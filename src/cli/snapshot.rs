@@ -8,6 +8,7 @@ use serde::Serialize;
 use wal::VolumeId;
 
 use super::args::SnapshotCommand;
+use super::diff::diff;
 use super::output::{self, Align, Table};
 use super::progress::Progress;
 use super::volume::error::VolumeError;
@@ -31,6 +32,9 @@ pub(super) fn run(settings: &Settings, command: &SnapshotCommand) -> Result<(), 
             create(settings, volume, name, *timeout, json.json)
         }
         SnapshotCommand::List { volume, json } => list(settings, volume, json.json),
+        SnapshotCommand::Diff { volume, from, to, json } => {
+            diff(settings, volume, (from, to.as_ref()), json.json)
+        }
         SnapshotCommand::Delete { volume, name, json } => delete(settings, volume, name, json.json),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
 pub(super) struct Known {
     pub(super) id: VolumeId,
     seq: ManifestSeq,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
 }
 
 /// Reads the newest manifest of the volume with this name.

@@ -9,6 +9,7 @@ use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
 use crate::config::{Settings, VolumeSize, Wait};
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
 use crate::server::resize::Resized;
 
 /// A connection to the process that serves a data directory.
@@ -245,6 +246,28 @@ impl ControlClient {
         let seconds = timeout.duration().as_secs();
         match self.ask(&Op::Clone { name, from, snapshot, seconds })? {
             Answer::Cloned { id } => Ok(id),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a clone separated from what it was made of.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while snapshots of it share with that.
+    pub fn flatten(&mut self, volume: String) -> Result<Flattened, ControlError> {
+        match self.ask(&Op::Flatten { volume })? {
+            Answer::Flattened(flattened) => Ok(flattened),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Asks how far that is.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn flattening(&mut self, volume: String) -> Result<Flattening, ControlError> {
+        match self.ask(&Op::Flattening { volume })? {
+            Answer::Flattening(seen) => Ok(seen),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

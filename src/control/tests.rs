@@ -85,7 +85,9 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Resize { .. }
             | Op::CreateSnapshot { .. }
             | Op::DeleteSnapshot { .. }
-            | Op::Clone { .. } => drop(reply),
+            | Op::Clone { .. }
+            | Op::Flatten { .. }
+            | Op::Flattening { .. } => drop(reply),
         }
     }
 }

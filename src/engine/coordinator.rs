@@ -23,6 +23,7 @@ use super::cache::VolumeNo;
 use super::collect::Collector;
 use super::core::Core;
 use super::error::VolumeError;
+use super::flatten::Flattener;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask, Counts, ObjectIds, Sealed, ShardAsk};
@@ -49,6 +50,7 @@ pub struct Coordinator<E: Env> {
     pub(super) rooting: Turn,
     /// The size is being changed.
     pub(super) resizing: Turn,
+    pub(super) flattener: Flattener,
     pub(super) collector: Collector,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
@@ -100,6 +102,7 @@ impl<E: Env> Coordinator<E> {
             cutting: Turn::default(),
             rooting: Turn::default(),
             resizing: Turn::default(),
+            flattener: Flattener::default(),
             collector: Collector::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),

@@ -240,6 +240,8 @@ impl<E: Env> Core<E> {
                 let collected = self.home_of(volume)?.collect().await?;
                 Ok(Answer::Collected(Box::new(collected)))
             }
+            Ask::Flatten(volume) => self.home_of(volume)?.flatten().await.map(Answer::Flattened),
+            Ask::Flattening(volume) => Ok(Answer::Flattening(self.home_of(volume)?.flattening())),
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),

@@ -11,9 +11,11 @@ use super::cache::VolumeNo;
 use super::chunk_cache::CacheCounts;
 use super::error::VolumeError;
 use super::fetch_health::StoreState;
+use super::flatten::{Flattened, Flattening};
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
 use super::resize::Resize;
+use super::sealed::PageNo;
 use super::shared::Shared;
 use super::snapshot::NewSnapshot;
 
@@ -82,6 +84,8 @@ pub enum ShardAsk {
     Published(Arc<Vec<ChunkIndex>>),
     /// Pack again what is still needed of these chunks, for a manifest of this cut.
     Compact(Arc<Vec<ChunkIndex>>, Epoch),
+    /// Pack again what pages from this one on have of other volumes, for a manifest of this cut.
+    Inherited(PageNo, Epoch),
     /// Write the delta of the map into pages.
     Fold,
     /// The manifest that names the folded pages is durable.
@@ -118,6 +122,10 @@ pub enum Ask {
     Renew(VolumeNo),
     /// For the home of a volume: one pass of its collector.
     Collect(VolumeNo),
+    /// For the home of a volume: separate it from what it was cloned from.
+    Flatten(VolumeNo),
+    /// For the home of a volume: how far is that?
+    Flattening(VolumeNo),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
@@ -182,6 +190,20 @@ pub struct Sealed {
     pub position: Lsn,
 }
 
+/// What one shard packed of other volumes' data.
+pub struct Inherited {
+    /// What was packed.
+    pub sealed: Sealed,
+    /// The page to go on with, if there is one.
+    pub next: Option<PageNo>,
+    /// Pages that were looked at.
+    pub looked_at: u64,
+    /// Those of them that had something of others.
+    pub found: u64,
+    /// Pages that the shard has.
+    pub pages: u64,
+}
+
 /// What one shard folded.
 #[derive(Default)]
 pub struct FoldedPages {
@@ -243,6 +265,8 @@ pub enum Answer {
     Status(Vec<StatusRun>),
     /// What was sealed.
     Sealed(Sealed),
+    /// What was inherited.
+    Inherited(Inherited),
     /// What was folded.
     Folded(FoldedPages),
     /// The shard is closed.
@@ -252,6 +276,10 @@ pub enum Answer {
     },
     /// What a pass of the collector found and did.
     Collected(Box<super::collect::Collected>),
+    /// What a separation did.
+    Flattened(Flattened),
+    /// How far it is.
+    Flattening(Flattening),
     /// What a shard, or a volume, holds.
     Counts(Counts),
     /// What the snapshot is that was made.

@@ -39,6 +39,7 @@ impl Class {
                 ShardAsk::Seal(_)
                 | ShardAsk::Published(_)
                 | ShardAsk::Compact(..)
+                | ShardAsk::Inherited(..)
                 | ShardAsk::Fold
                 | ShardAsk::Folded
                 | ShardAsk::Count
@@ -55,6 +56,8 @@ impl Class {
             | Ask::Resize(..)
             | Ask::Renew(_)
             | Ask::Collect(_)
+            | Ask::Flatten(_)
+            | Ask::Flattening(_)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,
         }

@@ -29,7 +29,6 @@ use super::Env;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::message::Ask;
-use super::open::NO_HOST;
 use super::turn::Taken;
 use super::volume::Volume;
 
@@ -105,37 +104,19 @@ impl<E: Env> Coordinator<E> {
         self.publish_size(size_bytes).await
     }
 
-    /// Makes a cut of all that was acknowledged, and waits for a moment right behind a cut.
-    async fn after_a_cut(&self) -> Result<Taken<'_>, VolumeError> {
-        loop {
-            if !planted::is(Bug::ShrinkBeforeCut) {
-                self.drain().await?;
-            }
-            let turn = self.cutting.take().await;
-            self.shared.alive()?;
-            if self.is_ending() {
-                return Err(VolumeError::Closed);
-            }
-            // The next one fails half-way: what it froze must come first.
-            if !self.is_unfinished() {
-                return Ok(turn);
-            }
+    /// Makes a cut of all that was acknowledged, and waits for a moment between cuts.
+    pub(super) async fn after_a_cut(&self) -> Result<Taken<'_>, VolumeError> {
+        if !planted::is(Bug::ShrinkBeforeCut) {
+            self.drain().await?;
         }
+        self.turn_between_cuts().await
     }
 
     async fn publish_size(&self, size_bytes: u64) -> Result<(), VolumeError> {
-        let turn = self.publishing.take().await;
-        let (owner, before) = {
-            let newest = self.newest.borrow();
-            (newest.1.owner, newest.1.size_bytes)
-        };
-        if owner == NO_HOST {
-            return Err(VolumeError::Closed);
-        }
-        if before == size_bytes {
+        if self.newest.borrow().1.size_bytes == size_bytes {
             return Ok(());
         }
-        self.publish_next(&turn, |manifest| {
+        self.publish_while_ours(|manifest| {
             manifest.size_bytes = size_bytes;
             // Those are empty: the map has no page behind the end.
             let segments = chunk::SegmentIndex::count(manifest.blocks());

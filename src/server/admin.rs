@@ -11,6 +11,7 @@ use wal::runtime::Runtime;
 
 use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
+use super::flatten::{flatten, flattening};
 use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
@@ -123,6 +124,15 @@ impl Admin {
             Op::Clone { name, from, snapshot, seconds } => {
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
                 self.clone_volume(name, &from, snapshot, timeout).await
+            }
+            Op::Flatten { volume } => {
+                let (name, id) = self.find(&volume).await?;
+                let flattened = flatten(&self.local, &name, id).await;
+                flattened.map(Answer::Flattened).map_err(|error| refusal(error.kind(), &error))
+            }
+            Op::Flattening { volume } => {
+                let (_, id) = self.find(&volume).await?;
+                Ok(Answer::Flattening(flattening(&self.local, id).await))
             }
             Op::Ping
             | Op::Status { .. }

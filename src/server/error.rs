@@ -10,6 +10,7 @@ use super::attach::AttachError;
 use super::collect::CollectError;
 use super::copies::CopyError;
 use super::drain::DrainError;
+use super::flatten::FlattenError;
 use super::resize::ResizeError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
@@ -86,6 +87,9 @@ pub enum ServeError {
     /// A volume has no other size.
     #[error(transparent)]
     Resize(#[from] ResizeError),
+    /// A clone is not separated from what it was made of.
+    #[error(transparent)]
+    Flatten(#[from] FlattenError),
     /// Garbage was not collected.
     #[error(transparent)]
     Collect(#[from] CollectError),
@@ -123,6 +127,7 @@ impl ServeError {
             Self::Attach(error) => error.kind(),
             Self::Copy(error) => error.kind(),
             Self::Resize(error) => error.kind(),
+            Self::Flatten(error) => error.kind(),
             Self::Collect(error) => error.kind(),
         }
     }

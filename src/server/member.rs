@@ -16,6 +16,7 @@ use super::connection;
 use super::copies::TakeSnapshot;
 use super::drain::Drain;
 use super::error::ServeError;
+use super::flatten::Separate;
 use super::lead::Lead;
 use super::local::Local;
 use super::resize::ChangeSize;
@@ -65,6 +66,8 @@ pub(super) enum Role {
     Snapshot(Box<TakeSnapshot>),
     /// To give one volume another size.
     Resize(ChangeSize),
+    /// To separate one clone from what it was made of.
+    Separate(Separate),
     /// To collect the garbage of one volume.
     Collect(Collect),
 }
@@ -97,6 +100,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
                 Role::Resize(change) => change.run(local).await,
+                Role::Separate(separate) => separate.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,
             };
             for core in &cores {

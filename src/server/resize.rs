@@ -129,7 +129,7 @@ pub(super) async fn resize(
 }
 
 /// The result of work that goes on when nobody waits for it any more.
-async fn detached<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
+pub(super) async fn detached<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
     let (done, outcome) = async_channel::bounded(1);
     GlommioRuntime.spawn(async move {
         // There is room for one. Nobody may be there to take it.

@@ -3,6 +3,7 @@
 mod copies;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -214,6 +215,10 @@ impl Subject for Engine {
         copies::view(handle, number).await.map_err(|error| error.to_string())
     }
 
+    async fn changes(handle: &Handle, of: (u32, u32)) -> Result<Vec<Range<u64>>, String> {
+        copies::changes(handle, of).await
+    }
+
     async fn close_view(view: &Handle) -> Result<(), String> {
         copies::close(view).await.map_err(|error| error.to_string())
     }
@@ -224,6 +229,18 @@ impl Subject for Engine {
 
     async fn reopen(clone: &Handle) -> Result<Handle, String> {
         copies::reopen(clone).await.map_err(|error| error.to_string())
+    }
+
+    async fn flatten(clone: &Handle) -> Result<bool, String> {
+        copies::flatten(clone).await
+    }
+
+    async fn is_linked(clone: &Handle) -> Result<bool, String> {
+        copies::is_linked(clone).await
+    }
+
+    async fn open_clone(handle: &Handle, number: u32) -> Result<Handle, String> {
+        copies::open_clone(handle, number).await.map_err(|error| error.to_string())
     }
 
     async fn delete_clone(clone: &Handle, number: u32) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! What a world tests.
 
+use std::ops::Range;
+
 use super::host::Host;
 use wal::disk::DiskError;
 
@@ -114,6 +116,11 @@ pub trait Subject: 'static {
         unreachable!("{}", absent(volume, number))
     }
 
+    /// The sectors that may differ between two snapshots, in order.
+    async fn changes(volume: &Self::Volume, of: (u32, u32)) -> Result<Vec<Range<u64>>, String> {
+        unreachable!("{}", absent(volume, of.0.max(of.1)))
+    }
+
     /// Closes what was opened for reading.
     async fn close_view(view: &Self::Volume) -> Result<(), String> {
         unreachable!("{}", absent(view, 0))
@@ -131,6 +138,22 @@ pub trait Subject: 'static {
     /// Closes a clone and opens it again.
     async fn reopen(clone: &Self::Volume) -> Result<Self::Volume, String> {
         unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Separates a clone from what it was made of; `false` if that is refused as a snapshot of it
+    /// shares with that.
+    async fn flatten(clone: &Self::Volume) -> Result<bool, String> {
+        unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Whether a clone refers to what it was made of, as the store knows it.
+    async fn is_linked(clone: &Self::Volume) -> Result<bool, String> {
+        unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Opens a clone that an earlier life has left, on whatever host.
+    async fn open_clone(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
+        unreachable!("{}", absent(volume, number))
     }
 
     /// Closes and deletes a clone.

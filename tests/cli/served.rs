@@ -74,7 +74,9 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 removed: u64::from(!dry_run),
                 ..Default::default()
             })),
-            Op::Resize { .. }
+            Op::Flatten { .. }
+            | Op::Flattening { .. }
+            | Op::Resize { .. }
             | Op::Attach { .. }
             | Op::Detach { .. }
             | Op::DropLog { .. }

@@ -4,11 +4,13 @@
 mod clients;
 mod control;
 mod copies;
+mod diff;
 mod drain;
 mod durability;
 mod extended;
 mod fairness;
 mod fixture;
+mod flatten;
 mod garbage;
 mod hostile;
 mod raw;

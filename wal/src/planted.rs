@@ -138,6 +138,13 @@ bugs! {
     CloneOwnsAll = "clone-owns-all",
     /// A snapshot is deleted though a clone needs it.
     PinIgnored = "pin-ignored",
+    /// What changed between two snapshots is told from their pages, without the chunks that are not
+    /// folded.
+    DiffOfPagesOnly = "diff-of-pages-only",
+    /// A clone is separated from what it was made of before it has copied anything.
+    FlattenCopiesNothing = "flatten-copies-nothing",
+    /// What a clone was made of may go before the manifest without it is published.
+    FlattenUnpinsFirst = "flatten-unpins-first",
     /// A clone is made, and nothing says so where its snapshot is.
     CloneWithoutPin = "clone-without-pin",
 }

@@ -32,6 +32,18 @@ pub(in crate::cli) enum SnapshotCommand {
         #[command(flatten)]
         json: JsonOption,
     },
+    /// Print the ranges that changed between two snapshots, or since one
+    #[command(after_long_help = help::SNAPSHOT_DIFF)]
+    Diff {
+        /// The volume
+        volume: VolumeName,
+        /// The snapshot to begin with
+        from: SnapshotName,
+        /// The snapshot to compare with it [default: the volume's newest cut]
+        to: Option<SnapshotName>,
+        #[command(flatten)]
+        json: JsonOption,
+    },
     /// Delete a snapshot; refused while clones need it or clients read it
     #[command(after_long_help = help::SNAPSHOT_DELETE)]
     Delete {
@@ -57,6 +69,14 @@ pub(in crate::cli) enum CloneCommand {
         /// How long to wait for the store: a number with s, m or h, 1s to 1h
         #[arg(long, value_name = "TIME", default_value = "60s")]
         timeout: Wait,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Copy what a clone shares with what it was made of, which is free to go then
+    #[command(after_long_help = help::CLONE_FLATTEN)]
+    Flatten {
+        /// The clone
+        name: VolumeName,
         #[command(flatten)]
         json: JsonOption,
     },

@@ -127,6 +127,12 @@ impl Judge {
         Ok(())
     }
 
+    /// The size of a snapshot that was opened.
+    #[must_use]
+    pub fn picture_size(&self, snapshot: OpId) -> u64 {
+        self.sizes.snapshots.get(&snapshot).map_or(u64::MAX, |size| *size.end())
+    }
+
     fn wrong_size(&self, size: u64, expected: String) -> Violation {
         let found = format!("a size of {size} sectors");
         Violation { verdict: Verdict::Size, sector: size, life: self.log.life(), found, expected }
