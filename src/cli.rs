@@ -7,6 +7,7 @@ mod config;
 mod diff;
 mod flatten;
 mod gc;
+mod group;
 mod help;
 pub mod inspect;
 mod logging;

@@ -112,6 +112,16 @@ pub enum Op {
         /// How long to try.
         seconds: u64,
     },
+    /// Make snapshots of one name of these volumes at one instant: all or none. Answered with
+    /// [`Answer::Snapshots`]; refused as [`ErrorKind::Retry`] when the time is over.
+    CreateSnapshots {
+        /// Names of the volumes, each once.
+        volumes: Vec<String>,
+        /// Name of the snapshots.
+        name: String,
+        /// How long to try.
+        seconds: u64,
+    },
     /// Delete this snapshot; refused as [`ErrorKind::Busy`] while clients read it or clones need
     /// it. Answered with [`Answer::Deleted`].
     DeleteSnapshot {
@@ -163,6 +173,7 @@ impl Op {
             | Self::Detach { seconds, .. }
             | Self::Resize { seconds, .. }
             | Self::CreateSnapshot { seconds, .. }
+            | Self::CreateSnapshots { seconds, .. }
             | Self::Clone { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }
@@ -207,6 +218,11 @@ pub enum Answer {
     Resized(Resized),
     /// To [`Op::CreateSnapshot`].
     Snapshot(SnapshotInfo),
+    /// To [`Op::CreateSnapshots`].
+    Snapshots {
+        /// In the order of the volumes.
+        snapshots: Vec<SnapshotInfo>,
+    },
     /// To [`Op::Clone`].
     Cloned {
         /// Identity of the clone, 32 hexadecimal digits.

@@ -17,6 +17,7 @@ mod fetch_plan;
 pub mod flatten;
 pub mod fold;
 pub mod frozen;
+pub mod group;
 pub mod lease;
 pub mod limits;
 pub mod log;

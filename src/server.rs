@@ -31,6 +31,7 @@ mod env;
 mod errno;
 mod error;
 mod flatten;
+mod group;
 pub mod host_id;
 mod input;
 pub mod kept;
@@ -61,7 +62,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chunk::{SnapshotHeader, VolumeName, Workers};
+use chunk::{SnapshotHeader, SnapshotName, VolumeName, Workers};
 use wal::VolumeId;
 
 use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
@@ -89,6 +90,7 @@ use clients::Clients;
 use copies::TakeSnapshot;
 use drain::Drain;
 use flatten::Separate;
+use group::TakeGroup;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
 use resize::{ChangeSize, NewSize, Resized};
@@ -201,6 +203,22 @@ pub fn snapshot(
     new: NewSnapshot,
 ) -> Result<SnapshotHeader, ServeError> {
     ask_alone(settings, |made| Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made })))
+}
+
+/// Makes snapshots of this name of several volumes at one instant, and gives the volumes back. The
+/// caller holds the lock on the data directory.
+///
+/// # Errors
+/// As [`snapshot`], for any of them: none is made then.
+pub fn snapshot_group(
+    settings: &Settings,
+    volumes: Vec<(VolumeName, VolumeId)>,
+    name: SnapshotName,
+    timeout: Duration,
+) -> Result<Vec<SnapshotHeader>, ServeError> {
+    ask_alone(settings, |made| {
+        Role::SnapshotGroup(Box::new(TakeGroup { volumes, name, timeout, made }))
+    })
 }
 
 /// Gives a volume another size, and gives the volume back. The caller holds the lock on the data

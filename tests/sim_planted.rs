@@ -45,6 +45,7 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
             | Bug::PinIgnored
             | Bug::CloneWithoutPin
             | Bug::DiffOfPagesOnly
+            | Bug::GroupCutApart
             | Bug::FlattenCopiesNothing
             | Bug::FlattenUnpinsFirst,
         ) => drawn.copied(),

@@ -102,13 +102,16 @@ pub(super) const SNAPSHOT_CREATE: &str = "\
 Examples:
   krait snapshot create vm1 before-upgrade
   nbdcopy 'nbd+unix:///vm1@before-upgrade?socket=/run/krait/nbd.sock' backup.raw
+  krait snapshot create --group data,log before-upgrade
+      Both volumes at one instant: data@before-upgrade and log@before-upgrade
 
 With a server, clients go on meanwhile, and none of their requests waits. The snapshot is one instant
 between the call and its return: what a file system in a guest has not written yet is not in it. It is
 an export of its own, VOLUME@NAME, which any host can read and nobody can write to. It takes no space
 but for what the volume changes later. Without a server a volume that this host has is opened,
-uploaded and given back. Exit code 4: the name is taken; 9: the time is over, and there is no
-snapshot; 10: another host has the volume.";
+uploaded and given back. With --group, what was acknowledged on any of the volumes before a write to
+another one was sent is in its snapshot if that write is; all of them are made, or none. Exit code 4:
+the name is taken; 9: the time is over, and there is no snapshot; 10: another host has the volume.";
 
 pub(super) const SNAPSHOT_LIST: &str = "\
 Exit code 6: snapshots that cannot be read are listed as damaged; the others are listed all the same.";

@@ -222,6 +222,23 @@ impl ControlClient {
         }
     }
 
+    /// Has snapshots made of several volumes at one instant.
+    ///
+    /// # Errors
+    /// As [`Self::create_snapshot`], for any of them: none is made then.
+    pub fn create_snapshots(
+        &mut self,
+        volumes: Vec<String>,
+        name: String,
+        timeout: Wait,
+    ) -> Result<Vec<SnapshotInfo>, ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::CreateSnapshots { volumes, name, seconds })? {
+            Answer::Snapshots { snapshots } => Ok(snapshots),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
     /// Has a snapshot deleted.
     ///
     /// # Errors

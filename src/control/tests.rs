@@ -84,6 +84,7 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Collect { .. }
             | Op::Resize { .. }
             | Op::CreateSnapshot { .. }
+            | Op::CreateSnapshots { .. }
             | Op::DeleteSnapshot { .. }
             | Op::Clone { .. }
             | Op::Flatten { .. }

@@ -235,6 +235,18 @@ impl<E: Env> Core<E> {
             Ask::Resize(volume, to) => {
                 self.home_of(volume)?.resize(to).await.map(|()| Answer::Done)
             }
+            Ask::Hold(volume, patience) => {
+                self.home_of(volume)?.hold(patience).await.map(|()| Answer::Done)
+            }
+            Ask::AwaitCut(volume) => self.home_of(volume)?.await_cut().await.map(|()| Answer::Done),
+            Ask::PutCut(volume, new) => {
+                let made = self.home_of(volume)?.put_cut(*new).await?;
+                Ok(Answer::Snapshot(Box::new(made)))
+            }
+            Ask::LetGo(volume) => {
+                self.home_of(volume)?.let_group_go();
+                Ok(Answer::Done)
+            }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Collect(volume) => {
                 let collected = self.home_of(volume)?.collect().await?;

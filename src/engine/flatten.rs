@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use chunk::clones;
-use chunk::{Ancestors, MapPage, PageRef, PageValue, SnapshotId, snapshot};
+use chunk::{Ancestors, ChunkId, MapPage, PageRef, PageValue, SnapshotId, snapshot};
 use serde::{Deserialize, Serialize};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
@@ -131,10 +131,14 @@ impl<E: Env> Shard<E> {
 
     /// Whether a page, or some of what it speaks of, is in an object of another volume.
     fn inherits(&self, at: PageRef, page: &MapPage) -> bool {
+        let speaks_of =
+            |value| matches!(value, PageValue::Data { chunk, .. } if self.is_foreign(chunk));
+        self.is_foreign(at.object) || page.iter().any(|(_, value, _)| speaks_of(value))
+    }
+
+    fn is_foreign(&self, id: ChunkId) -> bool {
         let lineage = &self.shared.lineage;
-        let is_foreign = |id| lineage.writer(id) != lineage.own();
-        let speaks_of = |value| matches!(value, PageValue::Data { chunk, .. } if is_foreign(chunk));
-        is_foreign(at.object) || page.iter().any(|(_, value, _)| speaks_of(value))
+        lineage.writer(id) != lineage.own()
     }
 
     /// Packs what is seen of a page. Written zeros are said once more: so the page is folded anew.
@@ -149,6 +153,8 @@ impl<E: Env> Shard<E> {
             let start = ShardBlock(page_no.start().0 + u64::from(at.first()));
             let run = ShardRun { start, count: at.count().into() };
             match value {
+                // Its own already: another part of the page is to be folded anew.
+                PageValue::Data { chunk, .. } if !self.is_foreign(chunk) => {}
                 PageValue::Data { chunk, block } => {
                     blocks += run.count;
                     self.compact_run(packer, run, SealedPlace::Data { chunk, block }).await?;

@@ -114,6 +114,15 @@ pub enum Ask {
     Snapshot(VolumeNo, Box<NewSnapshot>),
     /// For the home of a volume: publish that it has another size, see [`super::resize`].
     Resize(VolumeNo, Resize),
+    /// For the home of a volume: begin no cut until the epoch ends, but not for longer than this; see
+    /// [`super::group`].
+    Hold(VolumeNo, Duration),
+    /// For the home of a volume: answer when the cut of the epoch that ended is published.
+    AwaitCut(VolumeNo),
+    /// For the home of a volume: put a snapshot of that cut.
+    PutCut(VolumeNo, Box<NewSnapshot>),
+    /// For the home of a volume: that is over.
+    LetGo(VolumeNo),
     /// For the registry: open a snapshot for reading, if it is not open yet.
     View(Arc<Snapshot>),
     /// For the home of a snapshot: open it under this number.

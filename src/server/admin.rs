@@ -12,6 +12,7 @@ use wal::runtime::Runtime;
 use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
 use super::flatten::{flatten, flattening};
+use super::group::snapshot_group;
 use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
@@ -114,6 +115,10 @@ impl Admin {
                 let made = made.map_err(|error| refusal(error.kind(), &error))?;
                 Ok(Answer::Snapshot(SnapshotInfo::new(&volume, &made)))
             }
+            Op::CreateSnapshots { volumes, name, seconds } => {
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                self.snapshot_group(volumes, snapshot_name(&name)?, timeout).await
+            }
             Op::DeleteSnapshot { volume, name } => {
                 let (volume, id) = self.find(&volume).await?;
                 let name = snapshot_name(&name)?;
@@ -160,6 +165,31 @@ impl Admin {
         let new = NewSize { size, discards_tail, patience };
         let resized = resize(&self.local, &name, id, new).await;
         resized.map(Answer::Resized).map_err(|error| refusal(error.kind(), &error))
+    }
+
+    async fn snapshot_group(
+        &self,
+        volumes: Vec<String>,
+        name: SnapshotName,
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let mut found: Vec<(VolumeName, VolumeId)> = Vec::new();
+        for volume in volumes {
+            let named = self.find(&volume).await?;
+            if found.iter().any(|(_, id)| *id == named.1) {
+                let text = format!("volume {volume} is named twice");
+                return Err(refusal(ErrorKind::Invalid, &text));
+            }
+            found.push(named);
+        }
+        if found.is_empty() {
+            return Err(refusal(ErrorKind::Invalid, &"no volume is named"));
+        }
+        let made = snapshot_group(&self.local, found.clone(), name, timeout).await;
+        let made = made.map_err(|error| refusal(error.kind(), &error))?;
+        let named = found.iter().zip(&made);
+        let snapshots = named.map(|((volume, _), made)| SnapshotInfo::new(volume, made)).collect();
+        Ok(Answer::Snapshots { snapshots })
     }
 
     async fn clone_volume(

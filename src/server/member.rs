@@ -17,6 +17,7 @@ use super::copies::TakeSnapshot;
 use super::drain::Drain;
 use super::error::ServeError;
 use super::flatten::Separate;
+use super::group::TakeGroup;
 use super::lead::Lead;
 use super::local::Local;
 use super::resize::ChangeSize;
@@ -64,6 +65,8 @@ pub(super) enum Role {
     Attach(Attach),
     /// To make a snapshot of one volume.
     Snapshot(Box<TakeSnapshot>),
+    /// To make snapshots of several volumes.
+    SnapshotGroup(Box<TakeGroup>),
     /// To give one volume another size.
     Resize(ChangeSize),
     /// To separate one clone from what it was made of.
@@ -99,6 +102,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
+                Role::SnapshotGroup(take) => take.run(local).await,
                 Role::Resize(change) => change.run(local).await,
                 Role::Separate(separate) => separate.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,

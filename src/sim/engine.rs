@@ -211,6 +211,10 @@ impl Subject for Engine {
         Ok(copies::snapshot(handle, number).await?)
     }
 
+    async fn snapshot_group(handles: &[Handle], number: u32) -> Result<(), String> {
+        copies::snapshot_group(handles, number).await.map_err(|error| error.to_string())
+    }
+
     async fn view(handle: &Handle, number: u32) -> Result<Handle, String> {
         copies::view(handle, number).await.map_err(|error| error.to_string())
     }

@@ -111,6 +111,11 @@ pub trait Subject: 'static {
         unreachable!("{}", absent(volume, number))
     }
 
+    /// Makes snapshots of several volumes at one instant, each of this number.
+    async fn snapshot_group(volumes: &[Self::Volume], number: u32) -> Result<(), String> {
+        unreachable!("{}", absent(volumes, number))
+    }
+
     /// Opens a snapshot for reading.
     async fn view(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
         unreachable!("{}", absent(volume, number))
@@ -179,6 +184,6 @@ pub trait Subject: 'static {
     async fn check(volume: &Self::Volume) -> Result<(), String>;
 }
 
-fn absent<V>(_: &V, number: u32) -> String {
+fn absent<V: ?Sized>(_: &V, number: u32) -> String {
     format!("this subject has no snapshots and no other sizes, so none of number {number}")
 }

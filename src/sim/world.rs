@@ -1,6 +1,7 @@
 //! One world: a disk, a store, a judge, and a subject that lives and dies several times.
 
 mod copies;
+mod count;
 mod life;
 mod resize;
 mod rival;

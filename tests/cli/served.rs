@@ -74,7 +74,8 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 removed: u64::from(!dry_run),
                 ..Default::default()
             })),
-            Op::Flatten { .. }
+            Op::CreateSnapshots { .. }
+            | Op::Flatten { .. }
             | Op::Flattening { .. }
             | Op::Resize { .. }
             | Op::Attach { .. }

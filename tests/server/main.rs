@@ -12,6 +12,7 @@ mod fairness;
 mod fixture;
 mod flatten;
 mod garbage;
+mod group;
 mod hostile;
 mod raw;
 mod read_only;

@@ -138,6 +138,8 @@ bugs! {
     CloneOwnsAll = "clone-owns-all",
     /// A snapshot is deleted though a clone needs it.
     PinIgnored = "pin-ignored",
+    /// Each of several volumes ends its epoch by itself when a snapshot of all is made.
+    GroupCutApart = "group-cut-apart",
     /// What changed between two snapshots is told from their pages, without the chunks that are not
     /// folded.
     DiffOfPagesOnly = "diff-of-pages-only",

@@ -13,11 +13,13 @@ pub(in crate::cli) enum SnapshotCommand {
     /// Make a snapshot of a volume: all that was acknowledged before the call is in it
     #[command(after_long_help = help::SNAPSHOT_CREATE)]
     Create {
-        /// The volume
-        volume: VolumeName,
-        /// Name of the snapshot: 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit at both
-        /// ends
-        name: SnapshotName,
+        /// The volume, and the name of the snapshot; with --group the name alone. It has 1 to 64 of
+        /// a-z, 0-9, '.', '_' and '-', a letter or digit at both ends
+        #[arg(value_names = ["VOLUME", "NAME"], num_args = 1..=2, required = true)]
+        what: Vec<SnapshotName>,
+        /// Snapshots of this name of all these volumes, at one instant
+        #[arg(long, value_name = "VOLUME,VOLUME", value_delimiter = ',')]
+        group: Vec<VolumeName>,
         /// How long to wait for the store: a number with s, m or h, 1s to 1h
         #[arg(long, value_name = "TIME", default_value = "60s")]
         timeout: Wait,

@@ -48,6 +48,16 @@ pub(super) async fn snapshot(handle: &Handle, number: u32) -> Result<(), VolumeE
     handle.core.snapshot(handle.volume.number(), new).await.map(drop)
 }
 
+pub(super) async fn snapshot_group(handles: &[Handle], number: u32) -> Result<(), VolumeError> {
+    let member = |handle: &Handle| {
+        let (id, name) = (turn(handle), snapshot_name(number));
+        let new = NewSnapshot { id, name, created_unix_ms: 0, patience: PATIENCE };
+        (handle.volume.clone(), new)
+    };
+    let members = handles.iter().map(member).collect();
+    handles[0].keeper.snapshot_group(members).await.map(drop)
+}
+
 pub(super) async fn view(handle: &Handle, number: u32) -> Result<Handle, VolumeError> {
     let (volume, name) = (handle.volume.shared().volume, snapshot_name(number));
     let Some(found) = snapshot::read(&handle.core.store, volume, &name).await? else {

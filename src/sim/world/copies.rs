@@ -54,9 +54,9 @@ struct Link<V> {
 }
 
 /// One look, as a task of the process.
-struct Look<S: Subject> {
-    volume: S::Volume,
-    windows: Vec<Range<u64>>,
+pub(super) struct Look<S: Subject> {
+    pub(super) volume: S::Volume,
+    pub(super) windows: Vec<Range<u64>>,
     judge: Rc<RefCell<Judge>>,
     random: Random,
     copies: Rc<RefCell<Copies>>,
@@ -101,7 +101,7 @@ impl<S: Subject> World<S> {
     }
 }
 
-fn unclean(what: impl Into<String>) -> Fault {
+pub(super) fn unclean(what: impl Into<String>) -> Fault {
     Fault::Unclean(what.into())
 }
 
@@ -196,6 +196,9 @@ impl<S: Subject> Look<S> {
         }
         if self.random.chance(2) {
             self.separate(snapshot, &chain).await?;
+        }
+        if self.random.chance(2) {
+            self.count(snapshot).await?;
         }
         for link in chain.into_iter().rev() {
             S::delete_clone(&link.volume, link.number).await.map_err(unclean)?;
@@ -304,7 +307,7 @@ impl<S: Subject> Look<S> {
         S::delete_clone(&volume, clone).await.map_err(unclean)
     }
 
-    fn draw(&self) -> u32 {
+    pub(super) fn draw(&self) -> u32 {
         let next = &mut self.copies.borrow_mut().next;
         *next += 1;
         // Snapshots of the volume itself have the numbers of commands.
