@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::limits::MAX_WAIT;
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
 use crate::error::ErrorKind;
+use crate::server::resize::Resized;
 
 pub use client::ControlClient;
 pub use lock::{DataDirLock, LockError};
@@ -87,12 +89,35 @@ pub enum Op {
         /// Only look.
         dry_run: bool,
     },
+    /// Give this volume another size. Answered with [`Answer::Resized`]; refused as
+    /// [`ErrorKind::Invalid`] if it would shrink and may not, as [`ErrorKind::Busy`] if it would
+    /// while clients are connected to it, as [`ErrorKind::Retry`] when the time is over.
+    Resize {
+        /// Name of the volume.
+        volume: String,
+        /// Its new size.
+        size_bytes: u64,
+        /// Whether it may shrink, which destroys what is behind the new end.
+        danger_discard_tail: bool,
+        /// How long to try.
+        seconds: u64,
+    },
     /// Make a snapshot of this volume. Answered with [`Answer::Snapshot`]; refused as
     /// [`ErrorKind::Retry`] when the time is over.
     CreateSnapshot {
         /// Name of the volume.
         volume: String,
         /// Name of the snapshot.
+        name: String,
+        /// How long to try.
+        seconds: u64,
+    },
+    /// Make snapshots of one name of these volumes at one instant: all or none. Answered with
+    /// [`Answer::Snapshots`]; refused as [`ErrorKind::Retry`] when the time is over.
+    CreateSnapshots {
+        /// Names of the volumes, each once.
+        volumes: Vec<String>,
+        /// Name of the snapshots.
         name: String,
         /// How long to try.
         seconds: u64,
@@ -117,6 +142,17 @@ pub enum Op {
         /// How long to try.
         seconds: u64,
     },
+    /// Separate this clone from what it was made of. Answered with [`Answer::Flattened`]; refused as
+    /// [`ErrorKind::Busy`] while snapshots of it share with that.
+    Flatten {
+        /// Name of the clone.
+        volume: String,
+    },
+    /// How far is that? Answered with [`Answer::Flattening`].
+    Flattening {
+        /// Name of the clone.
+        volume: String,
+    },
 }
 
 impl Op {
@@ -124,15 +160,20 @@ impl Op {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self {
-            Self::Ping | Self::Status { .. } | Self::Volumes | Self::DropLog { .. } => {
-                limits::SHORT_OP_TIMEOUT
-            }
+            Self::Ping
+            | Self::Status { .. }
+            | Self::Volumes
+            | Self::DropLog { .. }
+            | Self::Flattening { .. } => limits::SHORT_OP_TIMEOUT,
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
             Self::Collect { .. } => limits::COLLECT_TIMEOUT,
+            Self::Flatten { .. } => limits::FLATTEN_TIMEOUT,
             Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
             Self::Drain { seconds, .. }
             | Self::Detach { seconds, .. }
+            | Self::Resize { seconds, .. }
             | Self::CreateSnapshot { seconds, .. }
+            | Self::CreateSnapshots { seconds, .. }
             | Self::Clone { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }
@@ -173,13 +214,24 @@ pub enum Answer {
     Deleted,
     /// To [`Op::Collect`].
     Collected(Collected),
+    /// To [`Op::Resize`].
+    Resized(Resized),
     /// To [`Op::CreateSnapshot`].
     Snapshot(SnapshotInfo),
+    /// To [`Op::CreateSnapshots`].
+    Snapshots {
+        /// In the order of the volumes.
+        snapshots: Vec<SnapshotInfo>,
+    },
     /// To [`Op::Clone`].
     Cloned {
         /// Identity of the clone, 32 hexadecimal digits.
         id: String,
     },
+    /// To [`Op::Flatten`].
+    Flattened(Flattened),
+    /// To [`Op::Flattening`].
+    Flattening(Flattening),
 }
 
 /// What a snapshot is.

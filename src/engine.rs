@@ -3,6 +3,7 @@
 
 mod abreast;
 pub mod append;
+mod at_once;
 pub mod cache;
 pub mod chunk_cache;
 pub mod collect;
@@ -14,9 +15,11 @@ pub mod fetch;
 mod fetch_flight;
 pub mod fetch_health;
 mod fetch_plan;
+pub mod flatten;
 pub mod fold;
 mod frame_tables;
 pub mod frozen;
+pub mod group;
 pub mod lease;
 pub mod limits;
 pub mod log;
@@ -34,6 +37,7 @@ pub mod read;
 pub mod read_ahead;
 pub mod recovered;
 pub mod registry;
+pub mod resize;
 pub mod seal;
 pub mod sealed;
 pub mod shard;

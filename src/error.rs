@@ -204,6 +204,9 @@ impl From<&EngineError> for ErrorKind {
             EngineError::Store(error) => error.kind().into(),
             EngineError::Corrupt { .. } => Self::Corrupt,
             EngineError::Closed | EngineError::Late { .. } => Self::Retry,
+            EngineError::Shrinks { .. } => Self::Invalid,
+            EngineError::Inherited { .. } => Self::Busy,
+            EngineError::Unpin(error) => (&**error).into(),
             EngineError::Snapshot(error) => (&**error).into(),
         }
     }

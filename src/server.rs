@@ -32,6 +32,8 @@ mod env;
 mod errand;
 mod errno;
 mod error;
+mod flatten;
+mod group;
 pub mod host_id;
 mod input;
 pub mod kept;
@@ -49,6 +51,7 @@ mod ready;
 mod receive;
 mod recover;
 mod report;
+pub mod resize;
 mod spin;
 mod store;
 mod store_wait;
@@ -61,12 +64,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chunk::{SnapshotHeader, VolumeName, Workers};
+use chunk::{SnapshotHeader, SnapshotName, VolumeName, Workers};
 use wal::VolumeId;
 
 use crate::config::{ByteSize, DiskCache, Listen, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
@@ -78,6 +82,8 @@ pub use copies::CopyError;
 pub use drain::DrainError;
 pub use env::ProductEnv;
 pub use error::ServeError;
+pub use flatten::FlattenError;
+pub use resize::ResizeError;
 pub use store::{Access, AnyStore, OpenError};
 pub use traffic::VolumeTraffic;
 
@@ -86,8 +92,11 @@ use clients::Clients;
 use copies::TakeSnapshot;
 use drain::Drain;
 use errand::Errand;
+use flatten::Separate;
+use group::TakeGroup;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
+use resize::{ChangeSize, NewSize, Resized};
 
 /// Serves all volumes of the store until SIGTERM or SIGINT; makes those of `create` that are
 /// missing first. The caller holds the lock on the data directory.
@@ -227,6 +236,49 @@ pub fn errand<T: Send, E: Send>(
         start(&settings, store, |cores, _| Ok(Role::Errand(Errand { listener, over, cores })))?;
         Ok(client.join().expect("a panic ends the process"))
     })
+}
+
+/// Makes snapshots of this name of several volumes at one instant, and gives the volumes back. The
+/// caller holds the lock on the data directory.
+///
+/// # Errors
+/// As [`snapshot`], for any of them: none is made then.
+pub fn snapshot_group(
+    settings: &Settings,
+    volumes: Vec<(VolumeName, VolumeId)>,
+    name: SnapshotName,
+    timeout: Duration,
+) -> Result<Vec<SnapshotHeader>, ServeError> {
+    ask_alone(settings, |made| {
+        Role::SnapshotGroup(Box::new(TakeGroup { volumes, name, timeout, made }))
+    })
+}
+
+/// Gives a volume another size, and gives the volume back. The caller holds the lock on the data
+/// directory.
+///
+/// # Errors
+/// [`ResizeError`] when the time is over, the volume would shrink and may not, or cannot be opened.
+pub fn resize(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    new: NewSize,
+) -> Result<Resized, ServeError> {
+    ask_alone(settings, |done| Role::Resize(ChangeSize { name, id, new, done }))
+}
+
+/// Separates a clone from what it was made of, and gives it back; `tell` hears from time to time how
+/// far that is. The caller holds the lock on the data directory.
+///
+/// # Errors
+/// [`FlattenError`] if snapshots of it share with that, it cannot be opened, or some of it cannot be
+/// read.
+pub fn flatten(
+    settings: &Settings,
+    (name, id): (VolumeName, VolumeId),
+    tell: Box<dyn Fn(Flattening) + Send>,
+) -> Result<Flattened, ServeError> {
+    ask_alone(settings, |done| Role::Separate(Separate { name, id, tell, done }))
 }
 
 /// Does what brings something back, where no server runs.

@@ -36,10 +36,18 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
         Some(Bug::CompactionTakesNewer) => drawn.compacted(),
         Some(Bug::AnswersBeforeLog) => drawn.durable(Durability::Wal),
         Some(Bug::FlushStaysLocal) => drawn.durable(Durability::Remote),
+        Some(Bug::ShrinkKeepsTail | Bug::ShrinkBeforeCut | Bug::SizeToldEarly) => drawn.resized(),
         Some(Bug::BuffersPileUp) => drawn.stalling(),
         Some(Bug::AmbiguousPutLost | Bug::DamageTakenForRival) => drawn.lying(),
         Some(
-            Bug::SnapshotBeforeCut | Bug::CloneOwnsAll | Bug::PinIgnored | Bug::CloneWithoutPin,
+            Bug::SnapshotBeforeCut
+            | Bug::CloneOwnsAll
+            | Bug::PinIgnored
+            | Bug::CloneWithoutPin
+            | Bug::DiffOfPagesOnly
+            | Bug::GroupCutApart
+            | Bug::FlattenCopiesNothing
+            | Bug::FlattenUnpinsFirst,
         ) => drawn.copied(),
         _ => drawn,
     }
@@ -140,6 +148,7 @@ fn without_a_bug_nothing_is_found() {
         Bug::FlushStaysLocal,
         Bug::BuffersPileUp,
         Bug::PinIgnored,
+        Bug::ShrinkKeepsTail,
     ];
     for bug in [None].into_iter().chain(focused.map(Some)) {
         for seed in 0..WORLDS / if bug.is_some() { 5 } else { 1 } {

@@ -23,7 +23,7 @@ use crate::together::together;
 
 pub use create::{CloneError, NewClone, create};
 pub use pin::Pin;
-pub use remove::{DeleteError, delete_volume};
+pub use remove::{DeleteError, delete_volume, unpin};
 
 /// What the names of all pins of a volume start with.
 #[must_use]

@@ -1,6 +1,6 @@
 //! A segment of the page directory: where the 1024 map pages of 4 GiB of a volume are.
 
-use wal::VolumeId;
+use wal::{Lba, VolumeId};
 
 use crate::error::FormatError;
 use crate::ids::ChunkId;
@@ -68,6 +68,12 @@ impl SegmentIndex {
     #[must_use]
     pub fn count(blocks: u64) -> u64 {
         blocks.div_ceil(u64::from(SEGMENT_PAGES) * u64::from(PAGE_BLOCKS))
+    }
+
+    /// Address of the segment's first block.
+    #[must_use]
+    pub fn first_block(self) -> Lba {
+        PageIndex(self.first_page()).first_block()
     }
 
     fn first_page(self) -> u64 {

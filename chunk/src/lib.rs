@@ -5,6 +5,7 @@ pub mod check;
 pub mod chunk;
 pub mod clones;
 pub mod conformance;
+pub mod diff;
 pub mod directory;
 pub mod error;
 pub mod extent_map;

@@ -84,6 +84,9 @@ pub const MAX_ANCESTORS: usize = 1024;
 /// Snapshots whose headers are read at a time.
 pub const SNAPSHOT_READS: usize = 32;
 
+/// Objects that are read at a time when two states of a volume are compared.
+pub const DIFF_READS: usize = 32;
+
 /// Bytes of a volume that one segment of the page directory speaks of.
 pub const SEGMENT_SPAN_BYTES: u64 = SEGMENT_PAGES as u64 * PAGE_BLOCKS as u64 * BLOCK_BYTES as u64;
 

@@ -2,6 +2,7 @@
 
 mod copies;
 mod promises;
+mod resize;
 mod serving;
 mod sfs;
 
@@ -19,6 +20,7 @@ use crate::config::{Flags, NewVolume, VolumeSize, Wait};
 
 pub(super) use copies::{CloneCommand, SnapshotCommand};
 pub(super) use promises::PromiseOptions;
+pub(super) use resize::ResizeOptions;
 pub(super) use serving::ServingOptions;
 pub(super) use sfs::SfsCommand;
 
@@ -284,6 +286,9 @@ pub(super) enum VolumeCommand {
         #[command(flatten)]
         json: JsonOption,
     },
+    /// Give a volume another size; clients go on while it grows
+    #[command(after_long_help = help::RESIZE)]
+    Resize(ResizeOptions),
     /// Delete a volume and all its data; refused while clients are connected to it or clones need it
     #[command(after_long_help = help::DELETE)]
     Delete {

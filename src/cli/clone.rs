@@ -9,6 +9,7 @@ use serde::Serialize;
 use wal::VolumeId;
 
 use super::args::CloneCommand;
+use super::flatten::flatten;
 use super::output;
 use super::progress::Progress;
 use super::snapshot::{new_snapshot, take_alone};
@@ -54,8 +55,12 @@ impl std::fmt::Display for Source {
 /// # Errors
 /// If it cannot be done.
 pub(super) fn run(settings: &Settings, command: &CloneCommand) -> Result<(), Error> {
-    let CloneCommand::Create { name, from, timeout, json } = command;
-    create(settings, name, from, *timeout, json.json)
+    match command {
+        CloneCommand::Create { name, from, timeout, json } => {
+            create(settings, name, from, *timeout, json.json)
+        }
+        CloneCommand::Flatten { name, json } => flatten(settings, name, json.json),
+    }
 }
 
 /// The JSON output.

@@ -103,6 +103,21 @@ pub(super) const CHECK: &str = "\
 Reads every object of the volume, and its log unless a server works on it. Changes nothing. Exit code
 6: something is damaged, as printed; 9: the store did not answer everything.";
 
+pub(super) const RESIZE: &str = "\
+Examples:
+  krait volume resize vm1 40G
+      With a server, clients go on meanwhile
+  krait volume resize vm1 10G --danger-discard-tail
+      What is behind the first 10 GiB is destroyed
+
+The new size is in the store when the command returns. A client that connects sees it; one that is
+connected keeps the size that it was told until it connects again, as NBD has no message for that.
+Snapshots and clones keep their own. A volume that grows reads as zeros behind its old end, also if it
+was larger before. It shrinks only while no client is connected; if that is cut off it may have its
+old size and have lost its tail. Without a server, the volume is opened, changed and given back. Exit
+code 2: it would shrink, and --danger-discard-tail is missing; 5: it would shrink, and clients are
+connected; 9: the time is over; 10: another host has it.";
+
 pub(super) const DELETE: &str = "\
 Examples:
   krait volume delete vm1
@@ -117,16 +132,30 @@ pub(super) const SNAPSHOT_CREATE: &str = "\
 Examples:
   krait snapshot create vm1 before-upgrade
   nbdcopy 'nbd+unix:///vm1@before-upgrade?socket=/run/krait/nbd.sock' backup.raw
+  krait snapshot create --group data,log before-upgrade
+      Both volumes at one instant: data@before-upgrade and log@before-upgrade
 
 With a server, clients go on meanwhile, and none of their requests waits. The snapshot is one instant
 between the call and its return: what a file system in a guest has not written yet is not in it. It is
 an export of its own, VOLUME@NAME, which any host can read and nobody can write to. It takes no space
 but for what the volume changes later. Without a server a volume that this host has is opened,
-uploaded and given back. Exit code 4: the name is taken; 9: the time is over, and there is no
-snapshot; 10: another host has the volume.";
+uploaded and given back. With --group, what was acknowledged on any of the volumes before a write to
+another one was sent is in its snapshot if that write is; all of them are made, or none. Exit code 4:
+the name is taken; 9: the time is over, and there is no snapshot; 10: another host has the volume.";
 
 pub(super) const SNAPSHOT_LIST: &str = "\
 Exit code 6: snapshots that cannot be read are listed as damaged; the others are listed all the same.";
+
+pub(super) const SNAPSHOT_DIFF: &str = "\
+Examples:
+  krait snapshot diff vm1 monday tuesday
+      What a copy of monday needs to become tuesday
+  krait snapshot diff vm1 monday --json
+      What changed since, up to the newest cut; `krait volume drain vm1` makes one
+
+Compares maps and reads no data: every byte that differs is in a range, and a range may hold bytes
+that are equal, as they were written again or moved by `krait gc`. Ranges are whole blocks of 4 KiB,
+and end where the volume ends in the second state. Exit code 3: there is no such snapshot.";
 
 pub(super) const SNAPSHOT_DELETE: &str = "\
 Examples:
@@ -147,6 +176,16 @@ other: it can be written, moved to another host, snapshotted and cloned. Nothing
 the size, and reads cost the same at any depth. What it was made from cannot be deleted before it.
 Exit code 4: the name is taken; 9: the time is over; 10: another host has the volume that is to be
 cloned as it is now.";
+
+pub(super) const CLONE_FLATTEN: &str = "\
+Examples:
+  krait clone flatten vm2 && krait snapshot delete vm1 before-upgrade
+
+Copies what is shared, a little at a time; clients go on meanwhile. When it is done, the clone is a
+volume as one that was created, and what it was made of can be deleted. Stopped at any point, nothing
+is lost and the next run goes on; a server goes on by itself. A snapshot of the clone that was made
+before shares as well: exit code 5 names it, and it has to be deleted first. Without a server, the
+clone is opened, separated and given back. Exit code 10: another host has it.";
 
 pub(super) const INSPECT: &str = "\
 Examples:

@@ -8,6 +8,8 @@ use serde::Serialize;
 use wal::VolumeId;
 
 use super::args::SnapshotCommand;
+use super::diff::diff;
+use super::group::create_group;
 use super::output::{self, Align, Table};
 use super::progress::Progress;
 use super::volume::error::VolumeError;
@@ -27,17 +29,27 @@ use crate::server::{AnyStore, ServeError};
 /// If it cannot be done.
 pub(super) fn run(settings: &Settings, command: &SnapshotCommand) -> Result<(), Error> {
     match command {
-        SnapshotCommand::Create { volume, name, timeout, json } => {
-            create(settings, volume, name, *timeout, json.json)
+        SnapshotCommand::Create { what, group, timeout, json } => {
+            match (what.as_slice(), group.as_slice()) {
+                ([volume, name], []) => {
+                    let volume = VolumeName::new(volume.as_str()).expect("names are of one kind");
+                    create(settings, &volume, name, *timeout, json.json)
+                }
+                ([name], [_, ..]) => create_group(settings, group, name, *timeout, json.json),
+                _ => Err(VolumeError::SnapshotOfWhat.into()),
+            }
         }
         SnapshotCommand::List { volume, json } => list(settings, volume, json.json),
+        SnapshotCommand::Diff { volume, from, to, json } => {
+            diff(settings, volume, (from, to.as_ref()), json.json)
+        }
         SnapshotCommand::Delete { volume, name, json } => delete(settings, volume, name, json.json),
     }
 }
 
 /// One snapshot in JSON; the same fields in every command that prints it.
 #[derive(Serialize)]
-struct SnapshotView {
+pub(super) struct SnapshotView {
     volume: String,
     name: String,
     id: String,
@@ -51,7 +63,7 @@ struct SnapshotView {
 }
 
 impl SnapshotView {
-    fn new(info: SnapshotInfo, clones: Vec<String>) -> Self {
+    pub(super) fn new(info: SnapshotInfo, clones: Vec<String>) -> Self {
         Self {
             created: time_text(info.created_unix_ms),
             volume: info.volume,

@@ -7,6 +7,7 @@ mod drain;
 pub mod error;
 mod info;
 mod log;
+mod resize;
 mod status;
 pub(super) mod store;
 
@@ -42,6 +43,7 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
         VolumeCommand::Info { name, json } => info::info(settings, name, json.json),
         VolumeCommand::Status { name, json } => status::status(settings, name, json.json),
         VolumeCommand::Check { name, json } => check::check(settings, name, json.json),
+        VolumeCommand::Resize(options) => resize::resize(settings, options),
         VolumeCommand::Drain { name, timeout, json } => {
             drain::drain(settings, name, *timeout, json.json)
         }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use super::lock::DataDirLock;
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
-use crate::config::{Settings, Wait};
+use crate::config::{Settings, VolumeSize, Wait};
 use crate::engine::collect::Collected;
+use crate::engine::flatten::{Flattened, Flattening};
+use crate::server::resize::Resized;
 
 /// A connection to the process that serves a data directory.
 #[derive(Debug)]
@@ -185,6 +187,24 @@ impl ControlClient {
         }
     }
 
+    /// Gives a volume another size; a smaller one only if it is said to be fine that the tail is
+    /// destroyed.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn resize(
+        &mut self,
+        volume: String,
+        (size, danger_discard_tail): (VolumeSize, bool),
+        timeout: Wait,
+    ) -> Result<Resized, ControlError> {
+        let (size_bytes, seconds) = (size.bytes().0, timeout.duration().as_secs());
+        match self.ask(&Op::Resize { volume, size_bytes, danger_discard_tail, seconds })? {
+            Answer::Resized(resized) => Ok(resized),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
     /// Has a snapshot made.
     ///
     /// # Errors
@@ -198,6 +218,23 @@ impl ControlClient {
         let seconds = timeout.duration().as_secs();
         match self.ask(&Op::CreateSnapshot { volume, name, seconds })? {
             Answer::Snapshot(info) => Ok(info),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has snapshots made of several volumes at one instant.
+    ///
+    /// # Errors
+    /// As [`Self::create_snapshot`], for any of them: none is made then.
+    pub fn create_snapshots(
+        &mut self,
+        volumes: Vec<String>,
+        name: String,
+        timeout: Wait,
+    ) -> Result<Vec<SnapshotInfo>, ControlError> {
+        let seconds = timeout.duration().as_secs();
+        match self.ask(&Op::CreateSnapshots { volumes, name, seconds })? {
+            Answer::Snapshots { snapshots } => Ok(snapshots),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }
@@ -226,6 +263,28 @@ impl ControlClient {
         let seconds = timeout.duration().as_secs();
         match self.ask(&Op::Clone { name, from, snapshot, seconds })? {
             Answer::Cloned { id } => Ok(id),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Has a clone separated from what it was made of.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Busy`] while snapshots of it share with that.
+    pub fn flatten(&mut self, volume: String) -> Result<Flattened, ControlError> {
+        match self.ask(&Op::Flatten { volume })? {
+            Answer::Flattened(flattened) => Ok(flattened),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Asks how far that is.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn flattening(&mut self, volume: String) -> Result<Flattening, ControlError> {
+        match self.ask(&Op::Flattening { volume })? {
+            Answer::Flattening(seen) => Ok(seen),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

@@ -27,6 +27,10 @@ pub const ATTACH_TIMEOUT: Duration =
 /// what is moved.
 pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 
+/// Longest wait for a clone to be separated from what it was made of: all of it may have to be copied,
+/// and the server goes on when nobody waits.
+pub const FLATTEN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// Longest wait of the asking side beyond that of the serving side, so that it hears the reason.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(5);
 

@@ -83,9 +83,13 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Detach { .. }
             | Op::DropLog { .. }
             | Op::Collect { .. }
+            | Op::Resize { .. }
             | Op::CreateSnapshot { .. }
+            | Op::CreateSnapshots { .. }
             | Op::DeleteSnapshot { .. }
-            | Op::Clone { .. } => drop(reply),
+            | Op::Clone { .. }
+            | Op::Flatten { .. }
+            | Op::Flattening { .. } => drop(reply),
         }
     }
 }

@@ -145,7 +145,7 @@ impl<E: Env> Coordinator<E> {
     /// Bytes of the volume that its map speaks of, at most.
     fn mapped_at_most(&self) -> u64 {
         let segments = self.newest.borrow().1.directory.len() as u64;
-        (segments * SEGMENT_SPAN_BYTES).min(self.shared.size_bytes)
+        (segments * SEGMENT_SPAN_BYTES).min(self.shared.size_bytes())
     }
 
     /// One pass.
@@ -216,6 +216,22 @@ impl<E: Env> Coordinator<E> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::between_cuts`], but a cut that is half done is finished first.
+    pub(super) async fn turn_between_cuts(&self) -> Result<Taken<'_>, VolumeError> {
+        loop {
+            let turn = self.cutting.take().await;
+            self.shared.alive()?;
+            if self.is_ending() {
+                return Err(VolumeError::Closed);
+            }
+            if !self.is_unfinished() {
+                return Ok(turn);
+            }
+            drop(turn);
+            self.drain().await?;
+        }
     }
 
     /// Waits for a moment between two cuts; there is none as long as this is held.

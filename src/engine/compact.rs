@@ -50,7 +50,8 @@ impl<E: Env> Shard<E> {
         Ok(Sealed { chunks, rest, position: Lsn(0) })
     }
 
-    async fn compact_run(
+    /// Packs what of a run is at `place`, as far as manifests know, and nothing newer.
+    pub(super) async fn compact_run(
         &self,
         packer: &mut Packer<'_, E>,
         run: ShardRun,

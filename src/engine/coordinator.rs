@@ -22,6 +22,8 @@ use super::cache::VolumeNo;
 use super::collect::Collector;
 use super::core::Core;
 use super::error::VolumeError;
+use super::flatten::Flattener;
+use super::group::Grouping;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask, Counts, ObjectIds, Sealed, ShardAsk};
@@ -46,6 +48,10 @@ pub struct Coordinator<E: Env> {
     pub(super) cutting: Turn,
     /// A snapshot is being made, or what no snapshot needs is being removed.
     pub(super) rooting: Turn,
+    /// The size is being changed.
+    pub(super) resizing: Turn,
+    pub(super) flattener: Flattener,
+    pub(super) grouping: Grouping,
     pub(super) collector: Collector,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
@@ -64,7 +70,7 @@ pub struct Coordinator<E: Env> {
     ending: Cell<bool>,
     ended: Cell<bool>,
     /// The epoch of a cut that failed half-way, to be tried again.
-    unfinished: Cell<Option<Epoch>>,
+    pub(super) unfinished: Cell<Option<Epoch>>,
     /// Whether older manifests than the one whose turn it is may still be there.
     pub(super) prunes_all: Cell<bool>,
     changed: Signal,
@@ -96,6 +102,9 @@ impl<E: Env> Coordinator<E> {
             publishing: Turn::default(),
             cutting: Turn::default(),
             rooting: Turn::default(),
+            resizing: Turn::default(),
+            flattener: Flattener::default(),
+            grouping: Grouping::default(),
             collector: Collector::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
@@ -121,6 +130,12 @@ impl<E: Env> Coordinator<E> {
     /// Whether a cut is half done.
     pub(super) fn is_unfinished(&self) -> bool {
         self.unfinished.get().is_some()
+    }
+
+    /// Takes note that a cut is half done that others began.
+    pub(super) fn note_unfinished(&self) {
+        self.urgent.set(true);
+        self.changed.notify();
     }
 
     /// Takes note that there are writes since the last cut; `urgent`: the log is full.
@@ -174,9 +189,10 @@ impl<E: Env> Coordinator<E> {
             if self.shared.alive().is_err() {
                 break;
             }
-            let resumes = self.unfinished.get().is_some();
             let asked = self.asked.get();
             let turn = self.cutting.take().await;
+            // Looked at now: who had the turn before may have left a cut half done.
+            let resumes = self.unfinished.get().is_some();
             let cut = self.cut().await;
             drop(turn);
             match cut {
@@ -222,7 +238,7 @@ impl<E: Env> Coordinator<E> {
     }
 
     /// Makes one cut. If it fails it may be tried again: the shards keep what they froze.
-    async fn cut(&self) -> Result<(), VolumeError> {
+    pub(super) async fn cut(&self) -> Result<(), VolumeError> {
         self.urgent.set(false);
         let since = self.dirty_since.take();
         self.cutting_since.set(self.cutting_since.get().or(since));

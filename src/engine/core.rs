@@ -236,11 +236,28 @@ impl<E: Env> Core<E> {
                 let made = self.home_of(volume)?.snapshot(*new).await?;
                 Ok(Answer::Snapshot(Box::new(made)))
             }
+            Ask::Resize(volume, to) => {
+                self.home_of(volume)?.resize(to).await.map(|()| Answer::Done)
+            }
+            Ask::Hold(volume, patience) => {
+                self.home_of(volume)?.hold(patience).await.map(|()| Answer::Done)
+            }
+            Ask::AwaitCut(volume) => self.home_of(volume)?.await_cut().await.map(|()| Answer::Done),
+            Ask::PutCut(volume, new) => {
+                let made = self.home_of(volume)?.put_cut(*new).await?;
+                Ok(Answer::Snapshot(Box::new(made)))
+            }
+            Ask::LetGo(volume) => {
+                self.home_of(volume)?.let_group_go();
+                Ok(Answer::Done)
+            }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Collect(volume) => {
                 let collected = self.home_of(volume)?.collect().await?;
                 Ok(Answer::Collected(Box::new(collected)))
             }
+            Ask::Flatten(volume) => self.home_of(volume)?.flatten().await.map(Answer::Flattened),
+            Ask::Flattening(volume) => Ok(Answer::Flattening(self.home_of(volume)?.flattening())),
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),

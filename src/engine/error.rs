@@ -1,7 +1,8 @@
 //! What can go wrong with a volume.
 
+use chunk::clones::DeleteError;
 use chunk::snapshot::SnapshotError;
-use chunk::{ReadError, StoreError};
+use chunk::{ReadError, SnapshotName, StoreError, VolumeName};
 use wal::PoolError;
 use wal::disk::DiskError;
 
@@ -52,9 +53,49 @@ pub enum VolumeError {
         /// The volume's id.
         volume: String,
     },
+    /// The volume is larger than it is to grow to: others made it larger meanwhile.
+    #[error("volume {volume} has {size_bytes} bytes, and would shrink")]
+    Shrinks {
+        /// The volume's id.
+        volume: String,
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// Snapshots of a clone were made while it shared with what it was cloned from.
+    #[error("volume {volume} stays a clone: {} with what it was cloned from", sharing(snapshots))]
+    Inherited {
+        /// The volume.
+        volume: VolumeName,
+        /// The snapshots.
+        snapshots: Vec<SnapshotName>,
+    },
+    /// What keeps the snapshot that a volume was cloned from is not removed.
+    #[error(transparent)]
+    Unpin(std::sync::Arc<DeleteError>),
     /// The volume is being closed.
     #[error("the volume is closed")]
     Closed,
+}
+
+/// Who shares, for a sentence.
+fn sharing(snapshots: &[SnapshotName]) -> String {
+    let named: Vec<_> = snapshots.iter().filter(|name| name.clone_id().is_none()).collect();
+    let names: Vec<_> = named.iter().map(|name| name.as_str()).collect();
+    match (names.len(), snapshots.len()) {
+        (0, 1) => "a clone of it shares".to_owned(),
+        (0, clones) => format!("{clones} clones of it share"),
+        (1, 1) => format!("its snapshot {} shares", names[0]),
+        (named, all) if named == all => format!("its snapshots {} share", names.join(", ")),
+        (named, all) => {
+            format!("its snapshots {} and {} clones of it share", names.join(", "), all - named)
+        }
+    }
+}
+
+impl From<DeleteError> for VolumeError {
+    fn from(error: DeleteError) -> Self {
+        Self::Unpin(std::sync::Arc::new(error))
+    }
 }
 
 impl From<DiskError> for VolumeError {

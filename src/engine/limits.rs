@@ -183,6 +183,12 @@ pub const COMPACT_BELOW_PERCENT: u64 = 70;
 /// ...until it is so much.
 pub const COMPACT_UP_TO_PERCENT: u64 = 75;
 
+/// Pause between two looks whether the epochs of a snapshot of several volumes have ended.
+pub const GROUP_PAUSE: Duration = Duration::from_millis(1);
+
+/// Chunks of each shard that a clone copies of what it has inherited before a cut may come in between.
+pub const FLATTEN_CHUNKS: u64 = 4;
+
 /// Chunks whose blocks move between two cuts: a cut waits for so many at most.
 pub const COMPACT_AT_A_TIME: usize = 8;
 

@@ -11,7 +11,10 @@ use super::cache::VolumeNo;
 use super::chunk_cache::CacheCounts;
 use super::error::VolumeError;
 use super::fetch_health::StoreState;
+use super::flatten::{Flattened, Flattening};
 use super::recovered::RecoveredShard;
+use super::resize::Resize;
+use super::sealed::PageNo;
 use super::shared::{Shared, Unsynced};
 use super::snapshot::NewSnapshot;
 
@@ -80,6 +83,8 @@ pub enum ShardAsk {
     Published(Arc<Vec<ChunkIndex>>),
     /// Pack again what is still needed of these chunks, for a manifest of this cut.
     Compact(Arc<Vec<ChunkIndex>>, Epoch),
+    /// Pack again what pages from this one on have of other volumes, for a manifest of this cut.
+    Inherited(PageNo, Epoch),
     /// Write the delta of the map into pages.
     Fold,
     /// The manifest that names the folded pages is durable.
@@ -106,6 +111,17 @@ pub enum Ask {
     Drain(VolumeNo),
     /// For the home of a volume: make a snapshot of it.
     Snapshot(VolumeNo, Box<NewSnapshot>),
+    /// For the home of a volume: publish that it has another size, see [`super::resize`].
+    Resize(VolumeNo, Resize),
+    /// For the home of a volume: begin no cut until the epoch ends, but not for longer than this; see
+    /// [`super::group`].
+    Hold(VolumeNo, Duration),
+    /// For the home of a volume: answer when the cut of the epoch that ended is published.
+    AwaitCut(VolumeNo),
+    /// For the home of a volume: put a snapshot of that cut.
+    PutCut(VolumeNo, Box<NewSnapshot>),
+    /// For the home of a volume: that is over.
+    LetGo(VolumeNo),
     /// For the registry: open a snapshot for reading, if it is not open yet.
     View(Arc<Snapshot>),
     /// For the home of a snapshot: open it under this number.
@@ -114,6 +130,10 @@ pub enum Ask {
     Renew(VolumeNo),
     /// For the home of a volume: one pass of its collector.
     Collect(VolumeNo),
+    /// For the home of a volume: separate it from what it was cloned from.
+    Flatten(VolumeNo),
+    /// For the home of a volume: how far is that?
+    Flattening(VolumeNo),
     /// For the home of a volume: count what it holds.
     Count(VolumeNo),
     /// For the home of a volume: publish all, then close it.
@@ -176,6 +196,20 @@ pub struct Sealed {
     pub rest: Option<ChunkBuilder>,
     /// Newest record that the cut covers.
     pub position: Lsn,
+}
+
+/// What one shard packed of other volumes' data.
+pub struct Inherited {
+    /// What was packed.
+    pub sealed: Sealed,
+    /// The page to go on with, if there is one.
+    pub next: Option<PageNo>,
+    /// Pages that were looked at.
+    pub looked_at: u64,
+    /// Those of them that had something of others.
+    pub found: u64,
+    /// Pages that the shard has.
+    pub pages: u64,
 }
 
 /// What one shard folded.
@@ -245,6 +279,8 @@ pub enum Answer {
     Status(Vec<StatusRun>),
     /// What was sealed.
     Sealed(Sealed),
+    /// What was inherited.
+    Inherited(Inherited),
     /// What was folded.
     Folded(FoldedPages),
     /// The shard is closed.
@@ -254,6 +290,10 @@ pub enum Answer {
     },
     /// What a pass of the collector found and did.
     Collected(Box<super::collect::Collected>),
+    /// What a separation did.
+    Flattened(Flattened),
+    /// How far it is.
+    Flattening(Flattening),
     /// What a shard, or a volume, holds.
     Counts(Counts),
     /// What the snapshot is that was made.

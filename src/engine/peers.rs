@@ -39,6 +39,7 @@ impl Class {
                 ShardAsk::Seal(_)
                 | ShardAsk::Published(_)
                 | ShardAsk::Compact(..)
+                | ShardAsk::Inherited(..)
                 | ShardAsk::Fold
                 | ShardAsk::Folded
                 | ShardAsk::Count
@@ -52,8 +53,15 @@ impl Class {
             | Ask::ViewAs(..)
             | Ask::Drain(_)
             | Ask::Snapshot(..)
+            | Ask::Resize(..)
+            | Ask::Hold(..)
+            | Ask::AwaitCut(_)
+            | Ask::PutCut(..)
+            | Ask::LetGo(_)
             | Ask::Renew(_)
             | Ask::Collect(_)
+            | Ask::Flatten(_)
+            | Ask::Flattening(_)
             | Ask::Count(_)
             | Ask::Close(_) => Self::Volume,
         }

@@ -65,6 +65,18 @@ impl<E: Env> Coordinator<E> {
         self.publish_next(&turn, change).await
     }
 
+    /// As [`Self::publish`], unless the volume was given back meanwhile.
+    pub(super) async fn publish_while_ours(
+        &self,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), VolumeError> {
+        let turn = self.publishing.take().await;
+        if self.newest.borrow().1.owner == NO_HOST {
+            return Err(VolumeError::Closed);
+        }
+        self.publish_next(&turn, change).await
+    }
+
     async fn publish_next(
         &self,
         _turn: &Taken<'_>,

@@ -19,6 +19,7 @@ use super::message::{Answer, Ask, Counts, Reason};
 use super::peers::Outcome;
 use super::shared::Shared;
 use super::signal::Signal;
+use super::turn::Turn;
 use super::volume::Volume;
 
 /// The core that knows which volumes are open.
@@ -35,6 +36,8 @@ pub struct Registry {
     volumes: RefCell<AHashMap<VolumeId, Entry>>,
     numbers: Cell<u32>,
     changed: Signal,
+    /// Snapshots of several volumes are made one after the other.
+    pub(super) grouping: Turn,
 }
 
 /// An opening under way, for the one who waits for it.

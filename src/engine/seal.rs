@@ -61,7 +61,7 @@ impl<E: Env> Shard<E> {
         Ok(Sealed { chunks, rest, position })
     }
 
-    async fn pack_hole(
+    pub(super) async fn pack_hole(
         &self,
         packer: &mut Packer<'_, E>,
         hole: HoleKind,

@@ -201,6 +201,12 @@ impl SealedMap {
         self.refs.range(from..end).next().map(|(page, _)| *page)
     }
 
+    /// How many pages are stored.
+    #[must_use]
+    pub fn stored_pages(&self) -> u64 {
+        self.refs.len() as u64
+    }
+
     /// A page in memory.
     #[must_use]
     pub fn loaded(&self, page: PageNo) -> Option<Rc<MapPage>> {

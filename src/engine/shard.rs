@@ -185,6 +185,9 @@ impl<E: Env> Shard<E> {
             ShardAsk::Compact(victims, cut) => {
                 self.compact(&victims, cut).await.map(Answer::Sealed)
             }
+            ShardAsk::Inherited(from, cut) => {
+                self.inherited(from, cut).await.map(Answer::Inherited)
+            }
             ShardAsk::Fold => self.fold().await.map(Answer::Folded),
             ShardAsk::Folded => {
                 self.folded();

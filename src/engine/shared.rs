@@ -10,6 +10,12 @@ use wal::{BLOCK_BYTES, Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
 use super::error::VolumeError;
 use super::lease::Lease;
 
+/// Stands in an epoch while it ends together with those of other volumes.
+const ENDING: u64 = 1 << 63;
+
+/// Looks at an epoch that is ending, before another thread may have the core.
+const ENDING_SPINS: u32 = 1000;
+
 /// Positions of one shard's log, written by the shard, read by all.
 #[derive(Default)]
 struct Positions {
@@ -41,8 +47,7 @@ pub struct Shared {
     pub is_view: bool,
     /// How its blocks are dealt.
     pub layout: Layout,
-    /// Bytes that a client sees.
-    pub size_bytes: u64,
+    size_bytes: AtomicU64,
     /// Fencing number of this opening.
     pub incarnation: Incarnation,
     /// Drawn for this opening, part of every record.
@@ -75,7 +80,7 @@ impl Shared {
             lineage: manifest.lineage(),
             is_view: false,
             layout,
-            size_bytes: manifest.size_bytes,
+            size_bytes: AtomicU64::new(manifest.size_bytes),
             incarnation: manifest.incarnation,
             salt: manifest.salt,
             durability: manifest.promises.durability,
@@ -126,10 +131,51 @@ impl Shared {
         (load(&self.sealed_bytes), load(&self.stored_bytes))
     }
 
+    /// Bytes that a client sees which connects now. Grows at any time; shrinks only while nobody
+    /// uses the volume.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Called when a manifest with this size is published.
+    pub(super) fn resized(&self, bytes: u64) {
+        self.size_bytes.store(bytes, Ordering::Release);
+    }
+
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a
     /// write sent after another was acknowledged, on whatever core, reads no lower epoch.
     pub fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::SeqCst))
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        if epoch & ENDING == 0 { Epoch(epoch) } else { self.epoch_that_comes() }
+    }
+
+    /// The mark stands for as long as a few stores take, if the system lets them.
+    #[cold]
+    fn epoch_that_comes(&self) -> Epoch {
+        loop {
+            for _ in 0..ENDING_SPINS {
+                let epoch = self.epoch.load(Ordering::SeqCst);
+                if epoch & ENDING == 0 {
+                    return Epoch(epoch);
+                }
+                std::hint::spin_loop();
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Ends the epochs of several volumes as one: no write reads its epoch after the end of one of
+    /// them and before that of another. None of them may be there twice, and none of their
+    /// coordinators may end an epoch meanwhile.
+    pub(super) fn end_epochs(volumes: &[&Self]) {
+        for volume in volumes {
+            let before = volume.epoch.fetch_or(ENDING, Ordering::SeqCst);
+            assert_eq!(before & ENDING, 0, "one end at a time");
+        }
+        for volume in volumes {
+            let ending = volume.epoch.load(Ordering::SeqCst);
+            volume.epoch.store((ending & !ENDING) + 1, Ordering::SeqCst);
+        }
     }
 
     /// Starts the next epoch; returns the one that ended, which names the cut.
@@ -218,5 +264,55 @@ impl Shared {
     /// The first cause, as [`VolumeError::Poisoned`] or [`VolumeError::Fenced`].
     pub fn alive(&self) -> Result<(), VolumeError> {
         self.poison.get().map_or(Ok(()), |cause| Err(cause.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use chunk::catalog::NewVolume;
+    use chunk::{Fencing, MemoryStore, Promises, VolumeName, catalog};
+
+    use super::*;
+
+    fn shared() -> Shared {
+        let new = NewVolume {
+            name: VolumeName::new("vm").unwrap(),
+            id: VolumeId([7; 16]),
+            size_bytes: 1 << 30,
+            stripe_shift: 10,
+            promises: Promises::default(),
+            created_unix_ms: 0,
+        };
+        let store = MemoryStore::new();
+        let manifest = futures_lite::future::block_on(catalog::create(&store, new)).unwrap();
+        let lease = Lease::new(Fencing::Contact, Duration::ZERO);
+        Shared::new(&manifest, Layout::new(10, 1).unwrap(), lease, Epoch(1))
+    }
+
+    /// A client that reads the epoch of one volume, then that of another one, never sees the first one
+    /// after its end and the second one before.
+    #[test]
+    fn epochs_that_end_as_one_are_seen_to() {
+        const ENDS: u64 = 20_000;
+        let volumes = Arc::new([shared(), shared()]);
+        let seen = volumes.clone();
+        let reader = std::thread::Builder::new().spawn(move || {
+            loop {
+                let [first, second] = [&seen[0], &seen[1]].map(Shared::epoch);
+                assert!(second >= first, "{first:?} {second:?}");
+                let [second, first] = [&seen[1], &seen[0]].map(Shared::epoch);
+                assert!(first >= second, "{first:?} {second:?}");
+                if first.0 > ENDS {
+                    return;
+                }
+            }
+        });
+        for _ in 0..ENDS {
+            Shared::end_epochs(&[&volumes[0], &volumes[1]]);
+        }
+        reader.unwrap().join().expect("each pair of epochs is right");
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk::snapshot::{self, SnapshotError};
-use chunk::{ErrorKind, Snapshot, SnapshotHeader, SnapshotId, SnapshotName};
+use chunk::{ErrorKind, Manifest, ManifestSeq, Snapshot, SnapshotHeader, SnapshotId, SnapshotName};
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
@@ -63,20 +63,30 @@ impl<E: Env> Coordinator<E> {
     pub(super) async fn snapshot(&self, new: NewSnapshot) -> Result<SnapshotHeader, VolumeError> {
         let (core, volume) = (&self.core, self.shared.volume);
         let deadline = core.runtime.now() + new.patience;
-        let NewSnapshot { id, name, created_unix_ms, .. } = new;
-        if snapshot::read_header(&core.store, volume, &name).await?.is_some() {
-            let volume = self.newest.borrow().1.name.clone();
+        if snapshot::read_header(&core.store, volume, &new.name).await?.is_some() {
+            let (volume, name) = (self.newest.borrow().1.name.clone(), new.name);
             return Err(SnapshotError::Exists { volume, name }.into());
         }
         let early = planted::is(Bug::SnapshotBeforeCut).then(|| self.newest.borrow().clone());
         self.drain().await?;
         // From here on nothing is removed that the snapshot will need.
         let _rooting = self.rooting.take().await;
-        let (seq, manifest) = early.unwrap_or_else(|| self.newest.borrow().clone());
+        let newest = early.unwrap_or_else(|| self.newest.borrow().clone());
         if core.runtime.now() > deadline {
             return Err(VolumeError::Late { volume: volume.to_string() });
         }
+        self.put_snapshot(new, newest).await
+    }
+
+    /// Puts a snapshot of what a published manifest says.
+    pub(super) async fn put_snapshot(
+        &self,
+        new: NewSnapshot,
+        (seq, manifest): (ManifestSeq, Manifest),
+    ) -> Result<SnapshotHeader, VolumeError> {
+        let core = &self.core;
         self.see_that_it_is_ours().await?;
+        let NewSnapshot { id, name, created_unix_ms, .. } = new;
         let snapshot = Snapshot { id, name, created_unix_ms, seq, manifest };
         let mut pause = RETRY_FIRST;
         for tries_left in (0..PUBLISH_TRIES).rev() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chunk::Durability;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, ShardBlock, ShardId, ShardRun};
+use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, ShardId};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -68,9 +68,9 @@ impl<E: Env> Volume<E> {
         self.shared.is_view
     }
 
-    /// Bytes that a client sees.
+    /// Bytes that a client sees which connects now.
     pub fn size_bytes(&self) -> u64 {
-        self.shared.size_bytes
+        self.shared.size_bytes()
     }
 
     /// What the cores share.
@@ -122,73 +122,6 @@ impl<E: Env> Volume<E> {
         Ok(data(call.await?))
     }
 
-    /// Appends what a read returns to `out`, if this core has all of it in memory.
-    pub fn read_now(
-        &self,
-        offset: u64,
-        len: usize,
-        out: &mut Vec<u8>,
-    ) -> Option<Result<(), VolumeError>> {
-        let before = out.len();
-        out.resize(before + len, 0);
-        let read = self.read_into(offset, &mut out[before..]);
-        if !matches!(read, Some(Ok(()))) {
-            out.truncate(before);
-        }
-        read
-    }
-
-    /// Fills `out` with what a read of its length returns, if this core has all of it in memory;
-    /// otherwise `out` holds nothing of use.
-    pub fn read_into(&self, offset: u64, out: &mut [u8]) -> Option<Result<(), VolumeError>> {
-        let start = self.own_blocks(offset, out.len())?;
-        match self.own.try_read(start, out) {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(stopped) => Some(Err(stopped)),
-        }
-    }
-
-    /// Hands `take` the content of a range, in parts, if this core has all of it in its memory cache.
-    /// What `take` does must not touch the volume.
-    pub fn with_cached<T>(
-        &self,
-        offset: u64,
-        len: usize,
-        take: impl FnOnce(&[&[u8]]) -> T,
-    ) -> Option<Result<T, VolumeError>> {
-        let start = self.own_blocks(offset, len)?;
-        let run = ShardRun { start, count: (len / BLOCK_BYTES) as u64 };
-        self.own.with_cached(run, take).transpose()
-    }
-
-    /// Writes as much of `data` from its start on as needs no waiting: nothing if another core owns
-    /// any of it. Returns the bytes written; [`Self::write`] does the rest.
-    ///
-    /// # Errors
-    /// The volume is stopped.
-    pub fn write_now(&self, offset: u64, data: &[u8]) -> Result<usize, VolumeError> {
-        self.assert_writable();
-        match self.own_blocks(offset, data.len()) {
-            Some(start) if !self.is_strict() && !self.own.is_tight() => {
-                self.own.try_write(start, data)
-            }
-            _ => Ok(0),
-        }
-    }
-
-    /// First block of a request of whole blocks within one stripe of this core.
-    fn own_blocks(&self, offset: u64, len: usize) -> Option<ShardBlock> {
-        self.assert_inside(offset, len as u64);
-        let (block, blocks) = (BLOCK_BYTES as u64, (len / BLOCK_BYTES) as u64);
-        let layout = self.shared.layout;
-        let lba = Lba(offset / block);
-        let whole = offset.is_multiple_of(block) && len.is_multiple_of(BLOCK_BYTES) && len > 0;
-        let within = (lba.0 & (layout.stripe_blocks() - 1)) + blocks <= layout.stripe_blocks();
-        let fits = whole && within && len <= super::limits::COPY_QUANTUM_BYTES;
-        (fits && self.is_own(layout.owner(lba))).then(|| layout.to_shard(lba))
-    }
-
     /// Writes `data` at `offset`, any alignment. Acknowledged when this returns, durable after a
     /// flush, or at once where the volume promises that.
     ///
@@ -218,7 +151,7 @@ impl<E: Env> Volume<E> {
     }
 
     /// Whether an acknowledged write must be durable.
-    fn is_strict(&self) -> bool {
+    pub(super) fn is_strict(&self) -> bool {
         self.shared.durability != Durability::Writeback
     }
 
@@ -248,6 +181,16 @@ impl<E: Env> Volume<E> {
         self.write_zeros(offset, first).await?;
         self.write_zeros(last, end).await?;
         let extent = Extent::new(Lba(first / block), (last - first) / block).expect("not empty");
+        self.punch_blocks(extent, kind).await?;
+        self.settle().await
+    }
+
+    /// Makes whole blocks read as zeros, by one record per shard.
+    pub(super) async fn punch_blocks(
+        &self,
+        extent: Extent,
+        kind: HoleKind,
+    ) -> Result<(), VolumeError> {
         let mut calls = Vec::new();
         let mut own = None;
         for shard in (0..self.shared.layout.shards()).map(ShardId) {
@@ -264,8 +207,7 @@ impl<E: Env> Volume<E> {
         for call in calls {
             result = result.and(call.await.map(drop));
         }
-        result?;
-        self.settle().await
+        result
     }
 
     /// Writes zeros over less than two blocks.
@@ -331,6 +273,14 @@ impl<E: Env> Volume<E> {
         result
     }
 
+    /// Asks the volume's coordinator for something.
+    pub(super) async fn ask_home(
+        &self,
+        ask: impl FnOnce(VolumeNo) -> Ask,
+    ) -> Result<(), VolumeError> {
+        self.core.ask(self.core.home(self.number), ask(self.number)).await.map(drop)
+    }
+
     fn parts(&self, offset: u64, len: usize) -> Vec<Part> {
         let layout = self.shared.layout;
         let stripe = layout.stripe_blocks() * BLOCK_BYTES as u64;
@@ -361,13 +311,13 @@ impl<E: Env> Volume<E> {
         self.core.peers.start(CoreId(shard.0), Ask::Shard(self.number, ask)).await
     }
 
-    fn assert_writable(&self) {
+    pub(super) fn assert_writable(&self) {
         assert!(!self.shared.is_view, "the export of a snapshot refuses writes");
     }
 
-    fn assert_inside(&self, offset: u64, len: u64) {
+    pub(super) fn assert_inside(&self, offset: u64, len: u64) {
         let end = offset.checked_add(len);
-        assert!(end.is_some_and(|end| end <= self.shared.size_bytes), "requests are validated");
+        assert!(end.is_some_and(|end| end <= self.shared.size_bytes()), "requests are validated");
     }
 }
 

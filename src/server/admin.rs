@@ -11,13 +11,16 @@ use wal::runtime::Runtime;
 
 use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
+use super::flatten::{flatten, flattening};
+use super::group::snapshot_group;
 use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
 use super::report::Report;
+use super::resize::{NewSize, resize};
 use super::{collect, copies, kept, volumes};
 use crate::config::limits::MAX_WAIT;
-use crate::config::{Listen, Settings};
+use crate::config::{ByteSize, Listen, Settings, VolumeSize};
 use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, SnapshotInfo};
 use crate::engine::error::VolumeError;
 use crate::error::ErrorKind;
@@ -93,6 +96,17 @@ impl Admin {
                 let collected = collect::collect(&self.local, &name, id, dry_run).await;
                 collected.map(Answer::Collected).map_err(|error| refusal(error.kind(), &error))
             }
+            Op::Resize { volume, size_bytes, danger_discard_tail, seconds } => {
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                self.resize(&volume, size_bytes, danger_discard_tail, timeout).await
+            }
+            op => self.answer_copies(op).await,
+        }
+    }
+
+    /// Answers what is about snapshots and clones.
+    async fn answer_copies(&self, op: Op) -> Result<Answer, Refusal> {
+        match op {
             Op::CreateSnapshot { volume, name, seconds } => {
                 let (volume, id) = self.find(&volume).await?;
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
@@ -100,6 +114,10 @@ impl Admin {
                 let made = copies::snapshot(&self.local, &volume, id, new).await;
                 let made = made.map_err(|error| refusal(error.kind(), &error))?;
                 Ok(Answer::Snapshot(SnapshotInfo::new(&volume, &made)))
+            }
+            Op::CreateSnapshots { volumes, name, seconds } => {
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                self.snapshot_group(volumes, snapshot_name(&name)?, timeout).await
             }
             Op::DeleteSnapshot { volume, name } => {
                 let (volume, id) = self.find(&volume).await?;
@@ -112,7 +130,66 @@ impl Admin {
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
                 self.clone_volume(name, &from, snapshot, timeout).await
             }
+            Op::Flatten { volume } => {
+                let (name, id) = self.find(&volume).await?;
+                let flattened = flatten(&self.local, &name, id).await;
+                flattened.map(Answer::Flattened).map_err(|error| refusal(error.kind(), &error))
+            }
+            Op::Flattening { volume } => {
+                let (_, id) = self.find(&volume).await?;
+                Ok(Answer::Flattening(flattening(&self.local, id).await))
+            }
+            Op::Ping
+            | Op::Status { .. }
+            | Op::Volumes
+            | Op::Drain { .. }
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::DropLog { .. }
+            | Op::Delete { .. }
+            | Op::Collect { .. }
+            | Op::Resize { .. } => unreachable!("answered by who asks this"),
         }
+    }
+
+    async fn resize(
+        &self,
+        volume: &str,
+        size_bytes: u64,
+        discards_tail: bool,
+        patience: Duration,
+    ) -> Result<Answer, Refusal> {
+        let (name, id) = self.find(volume).await?;
+        let size = VolumeSize::new(ByteSize(size_bytes));
+        let size = size.map_err(|error| refusal(ErrorKind::Invalid, &error))?;
+        let new = NewSize { size, discards_tail, patience };
+        let resized = resize(&self.local, &name, id, new).await;
+        resized.map(Answer::Resized).map_err(|error| refusal(error.kind(), &error))
+    }
+
+    async fn snapshot_group(
+        &self,
+        volumes: Vec<String>,
+        name: SnapshotName,
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let mut found: Vec<(VolumeName, VolumeId)> = Vec::new();
+        for volume in volumes {
+            let named = self.find(&volume).await?;
+            if found.iter().any(|(_, id)| *id == named.1) {
+                let text = format!("volume {volume} is named twice");
+                return Err(refusal(ErrorKind::Invalid, &text));
+            }
+            found.push(named);
+        }
+        if found.is_empty() {
+            return Err(refusal(ErrorKind::Invalid, &"no volume is named"));
+        }
+        let made = snapshot_group(&self.local, found.clone(), name, timeout).await;
+        let made = made.map_err(|error| refusal(error.kind(), &error))?;
+        let named = found.iter().zip(&made);
+        let snapshots = named.map(|((volume, _), made)| SnapshotInfo::new(volume, made)).collect();
+        Ok(Answer::Snapshots { snapshots })
     }
 
     async fn clone_volume(

@@ -66,6 +66,13 @@ pub enum CopyError {
         #[source]
         source: VolumeError,
     },
+    /// One of several volumes is stopped, or its snapshot cannot be put: none is made.
+    #[error("no snapshot was made of any of the volumes: {source}")]
+    Group {
+        /// What the engine said.
+        #[source]
+        source: VolumeError,
+    },
     /// The snapshot cannot be made or deleted.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -87,7 +94,7 @@ impl CopyError {
             Self::TimedOut { .. } => ErrorKind::Retry,
             Self::Attach(error) => error.kind(),
             Self::Load(error) => error.kind().into(),
-            Self::Volume { source, .. } => source.into(),
+            Self::Volume { source, .. } | Self::Group { source } => source.into(),
             Self::Snapshot(error) => error.into(),
             Self::Clone(error) => error.into(),
             Self::Delete(error) => error.into(),

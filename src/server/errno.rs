@@ -11,7 +11,11 @@ pub(super) fn errno(error: &VolumeError) -> Errno {
         | VolumeError::Disk(_)
         | VolumeError::Store(_)
         | VolumeError::Corrupt { .. } => Errno::Io,
-        VolumeError::Snapshot(_) | VolumeError::Late { .. } => Errno::Io,
+        VolumeError::Snapshot(_)
+        | VolumeError::Late { .. }
+        | VolumeError::Shrinks { .. }
+        | VolumeError::Inherited { .. }
+        | VolumeError::Unpin(_) => Errno::Io,
         VolumeError::NoSpace(_) => Errno::NoSpace,
         VolumeError::Fenced { .. } | VolumeError::Closed => Errno::Shutdown,
     }

@@ -10,6 +10,8 @@ use super::attach::AttachError;
 use super::collect::CollectError;
 use super::copies::CopyError;
 use super::drain::DrainError;
+use super::flatten::FlattenError;
+use super::resize::ResizeError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
 use crate::runtime::checks::MachineError;
@@ -82,6 +84,12 @@ pub enum ServeError {
     /// A snapshot was not made.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A volume has no other size.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
+    /// A clone is not separated from what it was made of.
+    #[error(transparent)]
+    Flatten(#[from] FlattenError),
     /// Garbage was not collected.
     #[error(transparent)]
     Collect(#[from] CollectError),
@@ -118,6 +126,8 @@ impl ServeError {
             Self::Drain(error) => error.kind(),
             Self::Attach(error) => error.kind(),
             Self::Copy(error) => error.kind(),
+            Self::Resize(error) => error.kind(),
+            Self::Flatten(error) => error.kind(),
             Self::Collect(error) => error.kind(),
         }
     }

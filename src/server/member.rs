@@ -17,8 +17,11 @@ use super::copies::TakeSnapshot;
 use super::drain::Drain;
 use super::errand::Errand;
 use super::error::ServeError;
+use super::flatten::Separate;
+use super::group::TakeGroup;
 use super::lead::Lead;
 use super::local::Local;
+use super::resize::ChangeSize;
 use super::store::AnyStore;
 use crate::engine::core::Core;
 use crate::engine::limits::Tuning;
@@ -63,6 +66,12 @@ pub(super) enum Role {
     Attach(Attach),
     /// To make a snapshot of one volume.
     Snapshot(Box<TakeSnapshot>),
+    /// To make snapshots of several volumes.
+    SnapshotGroup(Box<TakeGroup>),
+    /// To give one volume another size.
+    Resize(ChangeSize),
+    /// To separate one clone from what it was made of.
+    Separate(Separate),
     /// To collect the garbage of one volume.
     Collect(Collect),
     /// To serve a command of this process.
@@ -96,6 +105,9 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Detach(drain) => drain.give_back(local).await,
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
+                Role::SnapshotGroup(take) => take.run(local).await,
+                Role::Resize(change) => change.run(local).await,
+                Role::Separate(separate) => separate.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,
                 Role::Errand(errand) => errand.run(local).await,
             };

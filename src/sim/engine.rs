@@ -3,6 +3,7 @@
 mod copies;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -119,6 +120,8 @@ impl Subject for Engine {
 
     const COPIES: bool = true;
 
+    const RESIZES: bool = true;
+
     async fn open(host: &Host, first: bool) -> Result<Vec<Handle>, String> {
         PROCESSES.with_borrow_mut(|all| {
             let dead = all.extract_if(.., |(host, _)| !host.is_alive());
@@ -197,12 +200,31 @@ impl Subject for Engine {
         Ok(handle.core.drain(handle.volume.number()).await?)
     }
 
+    fn size(handle: &Handle) -> Option<u64> {
+        Some(handle.volume.size_bytes())
+    }
+
+    async fn resize(handle: &Handle, bytes: u64) -> Result<(), OpError> {
+        match bytes < handle.volume.size_bytes() {
+            true => Ok(handle.volume.shrink(bytes).await?),
+            false => Ok(handle.volume.grow(bytes).await?),
+        }
+    }
+
     async fn snapshot(handle: &Handle, number: u32) -> Result<(), OpError> {
         Ok(copies::snapshot(handle, number).await?)
     }
 
+    async fn snapshot_group(handles: &[Handle], number: u32) -> Result<(), String> {
+        copies::snapshot_group(handles, number).await.map_err(|error| error.to_string())
+    }
+
     async fn view(handle: &Handle, number: u32) -> Result<Handle, String> {
         copies::view(handle, number).await.map_err(|error| error.to_string())
+    }
+
+    async fn changes(handle: &Handle, of: (u32, u32)) -> Result<Vec<Range<u64>>, String> {
+        copies::changes(handle, of).await
     }
 
     async fn close_view(view: &Handle) -> Result<(), String> {
@@ -215,6 +237,18 @@ impl Subject for Engine {
 
     async fn reopen(clone: &Handle) -> Result<Handle, String> {
         copies::reopen(clone).await.map_err(|error| error.to_string())
+    }
+
+    async fn flatten(clone: &Handle) -> Result<bool, String> {
+        copies::flatten(clone).await
+    }
+
+    async fn is_linked(clone: &Handle) -> Result<bool, String> {
+        copies::is_linked(clone).await
+    }
+
+    async fn open_clone(handle: &Handle, number: u32) -> Result<Handle, String> {
+        copies::open_clone(handle, number).await.map_err(|error| error.to_string())
     }
 
     async fn delete_clone(clone: &Handle, number: u32) -> Result<(), String> {

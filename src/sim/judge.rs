@@ -17,6 +17,8 @@
 //! 5. Zeros where a version was expected are a verdict of their own.
 //! 6. A snapshot is one instant between its sending and its reply (see [`Judge::judge_picture`]), and
 //!    stays that.
+//! 7. The size is what the volume was last given; a change that was not answered happened or not. What
+//!    was behind the end reads as zeros when the volume grows again.
 //!
 //! TRIM and WRITE_ZEROES write the value zero. A write whose reply was an error may be there or
 //! not, from then on until the crash.
@@ -25,6 +27,7 @@ mod history;
 mod image;
 mod log;
 mod picture;
+mod sizes;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -39,6 +42,7 @@ use history::{History, Observer, Value};
 use log::Log;
 pub use log::{Command, OpId};
 use picture::Picture;
+use sizes::Sizes;
 pub use verdict::{Verdict, Violation};
 
 /// Sectors of one block.
@@ -51,6 +55,7 @@ pub struct Judge {
     log: Log,
     sectors: BTreeMap<u64, History>,
     pictures: Vec<Picture>,
+    sizes: Sizes,
     /// Whether what only the loss of the disk can bring back was forgotten.
     forgetful: bool,
 }
@@ -64,7 +69,14 @@ impl Judge {
         let sectors = tracked.iter().cloned().flatten();
         let sectors = sectors.map(|sector| (sector, History::default())).collect();
         let (log, pictures) = (Log::new(durability), Vec::new());
-        Self { volume, log, sectors, pictures, forgetful: false }
+        let sizes = Sizes::of(tracked.iter().map(|window| window.end).max().unwrap_or(0));
+        Self { volume, log, sectors, pictures, sizes, forgetful: false }
+    }
+
+    /// The judge of a volume of this size, in sectors, that is not just as large as what is tracked.
+    #[must_use]
+    pub fn of_size(self, sectors: u64) -> Self {
+        Self { sizes: Sizes::of(sectors), ..self }
     }
 
     /// Tells the world's time, for promises that depend on age.
@@ -81,7 +93,8 @@ impl Judge {
     pub fn invoke(&mut self, command: Command) -> OpId {
         let op = self.log.invoke(command);
         match command {
-            Command::Read { .. } | Command::Flush | Command::Cut | Command::Snapshot => {}
+            Command::Read { .. } | Command::Flush | Command::Cut => {}
+            Command::Snapshot => self.sizes.note_snapshot(op),
             Command::Write { first, count, .. } => {
                 let tracked = self.sectors.range_mut(first..first + count);
                 assert_eq!(tracked.map(|(_, h)| h.add(op)).count() as u64, count, "untracked");
@@ -111,6 +124,7 @@ impl Judge {
         assert!(!matches!(self.log.op(op).command, Command::Read { .. }), "reads bring bytes");
         self.log.succeed(op);
         if self.log.op(op).command == Command::Snapshot {
+            self.sizes.note_snapshot(op);
             self.pictures.push(Picture::new(op, &self.log, &self.sectors));
         }
     }

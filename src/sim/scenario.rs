@@ -195,6 +195,10 @@ pub struct Scenario {
     pub store: StoreFaults,
     /// One in this many looks at snapshots makes a clone of one; none if 0.
     pub clone_one_in: u64,
+    /// One in this many lives begins by a change of the volume's size; none if 0.
+    pub resize_one_in: u64,
+    /// One in this many commands makes a volume larger that is not what it was at first; none if 0.
+    pub grow_one_in: u64,
     /// One in this many lives has no store at all.
     pub outage_one_in: u64,
     /// Sizes and limits for the subject.
@@ -234,6 +238,8 @@ impl Scenario {
             stall_one_in: if random.chance(4) { 100 } else { 0 },
             cache_rot_one_in: 0,
             clone_one_in: 0,
+            resize_one_in: 0,
+            grow_one_in: 0,
             disk_error_one_in: if random.chance(3) { 3 } else { 0 },
             fails_at: None,
             full_one_in: 0,
@@ -252,7 +258,7 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        let drawn = drawn.with_promises().with_a_collector().with_snapshots();
+        let drawn = drawn.with_promises().with_a_collector().with_snapshots().with_sizes();
         drawn.with_absorbed_writes().with_compression()
     }
 
@@ -280,6 +286,8 @@ impl Scenario {
             rot_one_in: 0,
             cache_rot_one_in: 0,
             clone_one_in: 0,
+            resize_one_in: 0,
+            grow_one_in: 0,
             outage_one_in: 0,
             store: StoreFaults::default(),
             tuning: Tuning {
@@ -392,10 +400,12 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 22] = [
+        let features: [fn(&Scenario) -> bool; 24] = [
             |s| s.tuning.compression == Compression::Lz4,
             |s| s.mix.snapshot > 0,
             |s| s.clone_one_in > 0,
+            |s| s.resize_one_in > 0,
+            |s| s.grow_one_in > 0,
             |s| s.tuning.promises.durability == Durability::Wal,
             |s| s.tuning.promises.durability == Durability::Remote,
             |s| s.tuning.promises.fencing.lease().is_some(),

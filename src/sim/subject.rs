@@ -1,5 +1,7 @@
 //! What a world tests.
 
+use std::ops::Range;
+
 use super::host::Host;
 use wal::disk::DiskError;
 
@@ -59,6 +61,9 @@ pub trait Subject: 'static {
     /// Whether it makes snapshots and clones. All that is about them is called only then.
     const COPIES: bool = false;
 
+    /// Whether it can have another size later on.
+    const RESIZES: bool = false;
+
     /// Opens the volume on a host; returns one handle per core. With `create`, makes it first if
     /// it is not there: it is set until an open succeeded for the first time.
     async fn open(host: &Host, create: bool) -> Result<Vec<Self::Volume>, String>;
@@ -89,14 +94,36 @@ pub trait Subject: 'static {
     /// Makes a cut and publishes it; may fail while the store does.
     async fn cut(volume: &Self::Volume) -> Result<(), OpError>;
 
+    /// Bytes of the volume, or of what else was opened, as a client is told that connects now; `None`
+    /// if it is as large as it was made.
+    fn size(volume: &Self::Volume) -> Option<u64> {
+        let _ = volume;
+        None
+    }
+
+    /// Gives the volume another size; nobody uses it meanwhile if it shrinks.
+    async fn resize(volume: &Self::Volume, bytes: u64) -> Result<(), OpError> {
+        unreachable!("{}", absent(volume, (bytes >> 9) as u32))
+    }
+
     /// Makes a snapshot of this number; may fail while the store does.
     async fn snapshot(volume: &Self::Volume, number: u32) -> Result<(), OpError> {
         unreachable!("{}", absent(volume, number))
     }
 
+    /// Makes snapshots of several volumes at one instant, each of this number.
+    async fn snapshot_group(volumes: &[Self::Volume], number: u32) -> Result<(), String> {
+        unreachable!("{}", absent(volumes, number))
+    }
+
     /// Opens a snapshot for reading.
     async fn view(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
         unreachable!("{}", absent(volume, number))
+    }
+
+    /// The sectors that may differ between two snapshots, in order.
+    async fn changes(volume: &Self::Volume, of: (u32, u32)) -> Result<Vec<Range<u64>>, String> {
+        unreachable!("{}", absent(volume, of.0.max(of.1)))
     }
 
     /// Closes what was opened for reading.
@@ -116,6 +143,22 @@ pub trait Subject: 'static {
     /// Closes a clone and opens it again.
     async fn reopen(clone: &Self::Volume) -> Result<Self::Volume, String> {
         unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Separates a clone from what it was made of; `false` if that is refused as a snapshot of it
+    /// shares with that.
+    async fn flatten(clone: &Self::Volume) -> Result<bool, String> {
+        unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Whether a clone refers to what it was made of, as the store knows it.
+    async fn is_linked(clone: &Self::Volume) -> Result<bool, String> {
+        unreachable!("{}", absent(clone, 0))
+    }
+
+    /// Opens a clone that an earlier life has left, on whatever host.
+    async fn open_clone(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
+        unreachable!("{}", absent(volume, number))
     }
 
     /// Closes and deletes a clone.
@@ -141,6 +184,6 @@ pub trait Subject: 'static {
     async fn check(volume: &Self::Volume) -> Result<(), String>;
 }
 
-fn absent<V>(_: &V, number: u32) -> String {
-    format!("this subject has no snapshots, so none of number {number}")
+fn absent<V: ?Sized>(_: &V, number: u32) -> String {
+    format!("this subject has no snapshots and no other sizes, so none of number {number}")
 }

@@ -1,6 +1,9 @@
 //! Clients: each sends one command after the other, as its scenario mixes them, and tells the
 //! judge.
 
+mod draw;
+mod reads;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,13 +15,13 @@ use super::disk::Drive;
 use super::executor::Executor;
 use super::ghost::Ghost;
 use super::judge::{BLOCK_SECTORS, Command, Judge, OpId};
-use super::limits::{MAX_SNAPSHOTS, READ_SPAN};
+use super::limits::READ_SPAN;
 use super::random::Random;
 use super::runtime::SimRuntime;
 use super::scenario::Scenario;
 use super::subject::{OpError, Subject, ZeroKind};
 use super::world::Fault;
-use crate::engine::mesh::CoreId;
+pub(super) use reads::{read_all, read_padded};
 
 /// Virtual time between the first clients of a life and its last.
 const LATEST_START: u64 = 300;
@@ -144,7 +147,15 @@ impl Shift {
         runtime.sleep(Duration::from_micros(random.below(LATEST_START))).await;
         let mut pause = LOSING_PAUSE;
         while !self.stop.get() {
-            let deed = self.draw(runtime.core(), &mut random);
+            let size = match self.size::<S>(volume) {
+                Ok(size) => size,
+                Err(fault) => {
+                    self.fault.borrow_mut().get_or_insert(fault);
+                    break;
+                }
+            };
+            self.grow::<S>(volume, size, &mut random).await;
+            let deed = self.draw((runtime.core(), size), &mut random);
             let done = match self.ghost() {
                 Some(ghost) => {
                     // Long enough for the cut that will tell the volume what happened.
@@ -173,6 +184,37 @@ impl Shift {
             runtime.pause().await;
         }
         self.working.set(self.working.get() - 1);
+    }
+
+    /// Sectors of the volume, as a client is told that connects now.
+    fn size<S: Subject>(&self, volume: &S::Volume) -> Result<u64, Fault> {
+        let Some(bytes) = S::size(volume) else {
+            return Ok(self.scenario.volume_blocks * BLOCK_SECTORS);
+        };
+        let size = bytes / SECTOR_BYTES as u64;
+        if self.ghost().is_none() {
+            self.judge.borrow_mut().size_seen(size)?;
+        }
+        Ok(size)
+    }
+
+    /// Sometimes makes the volume larger, while others write to it. That it fails breaks no promise.
+    async fn grow<S: Subject>(&self, volume: &S::Volume, size: u64, random: &mut Random) {
+        let most = self.scenario.volume_blocks * BLOCK_SECTORS;
+        if !S::RESIZES || !random.chance(self.scenario.grow_one_in) || size == most {
+            return;
+        }
+        let to = random.within(size + 1..most + 1);
+        if self.ghost().is_some() || !self.judge.borrow_mut().invoke_resize(to) {
+            return;
+        }
+        let grown = S::resize(volume, to * SECTOR_BYTES as u64).await;
+        if self.ghost().is_none() {
+            match grown {
+                Ok(()) => self.judge.borrow_mut().resize_done(to),
+                Err(_) => self.judge.borrow_mut().resize_failed(),
+            }
+        }
     }
 
     /// Sends one command; returns whether the client goes on.
@@ -277,98 +319,4 @@ impl Shift {
         }
         Err(Fault::Refused { command, error: error.to_string() })
     }
-
-    fn draw(&self, core: CoreId, random: &mut Random) -> Deed {
-        let mix = &self.scenario.mix;
-        let mut ticket = random.below(mix.total());
-        let mut is = |weight: u64| {
-            let hit = ticket < weight;
-            ticket = ticket.wrapping_sub(weight);
-            hit
-        };
-        let (fua, kind) = (random.chance(6), ZeroKind::Zero);
-        let (command, kind) = if is(mix.write) {
-            let (first, count) = self.range(core, random);
-            (Command::Write { first, count, fua: false }, kind)
-        } else if is(mix.fua) {
-            let (first, count) = self.range(core, random);
-            (Command::Write { first, count, fua: true }, kind)
-        } else if is(mix.read) {
-            let (first, count) = self.range(core, random);
-            (Command::Read { first, count }, kind)
-        } else if is(mix.flush) {
-            (Command::Flush, kind)
-        } else if is(mix.discard) {
-            let (first, count) = self.wide_range(core, random);
-            (Command::Zero { first, count, fua }, ZeroKind::Discard)
-        } else if is(mix.zero) {
-            let (first, count) = self.wide_range(core, random);
-            (Command::Zero { first, count, fua }, kind)
-        } else if is(mix.snapshot) && self.judge.borrow().picture_count() < MAX_SNAPSHOTS {
-            (Command::Snapshot, kind)
-        } else {
-            (Command::Cut, kind)
-        };
-        Deed { command, kind }
-    }
-
-    /// A range of sectors within one window.
-    fn range(&self, core: CoreId, random: &mut Random) -> (u64, u64) {
-        let windows = &self.scenario.windows;
-        let window = match self.scenario.near && !random.chance(8) {
-            true => windows[usize::from(core.0) % windows.len()].clone(),
-            false => random.pick(windows).clone(),
-        };
-        let unit = if self.scenario.whole_blocks { BLOCK_SECTORS } else { 1 };
-        let (low, high) = (window.start * BLOCK_SECTORS / unit, window.end * BLOCK_SECTORS / unit);
-        let most = (self.scenario.request_sectors / unit).clamp(1, high - low);
-        let count = random.scaled(1..most + 1);
-        // Whole blocks are common even where they are not the rule.
-        if unit == 1 && count > BLOCK_SECTORS && random.chance(2) {
-            let count = count / BLOCK_SECTORS * BLOCK_SECTORS;
-            let first = random.within(low..high - count + 1) / BLOCK_SECTORS * BLOCK_SECTORS;
-            return (first.max(low), count);
-        }
-        (random.within(low..high - count + 1) * unit, count * unit)
-    }
-
-    /// A range of sectors, sometimes far beyond the windows.
-    fn wide_range(&self, core: CoreId, random: &mut Random) -> (u64, u64) {
-        let (first, count) = self.range(core, random);
-        if !self.scenario.wide_zeroes || random.chance(2) {
-            return (first, count);
-        }
-        let end = self.scenario.volume_blocks * BLOCK_SECTORS;
-        let first = first - random.below(2) * random.below(first + 1);
-        (first, random.within(1..end - first + 1))
-    }
-}
-
-/// Reads all tracked sectors, from any core, and lets the judge see them; returns whether every
-/// read succeeded.
-pub(super) async fn read_all<S: Subject>(
-    shift: Rc<Shift>,
-    volumes: Vec<S::Volume>,
-    mut random: Random,
-) -> Result<bool, Fault> {
-    let mut complete = true;
-    for window in shift.scenario.sectors() {
-        let mut first = window.start;
-        while first < window.end {
-            let count = random.within(1..129).min(window.end - first);
-            let command = Command::Read { first, count };
-            let volume = random.pick(&volumes);
-            let op = shift.judge.borrow_mut().invoke(command);
-            let (offset, bytes) = (first * SECTOR_BYTES as u64, count as usize * SECTOR_BYTES);
-            match S::read(volume, offset, bytes).await {
-                Ok(bytes) => shift.judge.borrow_mut().read_done(op, &bytes)?,
-                Err(error) => {
-                    shift.refused(op, command, shift.executor.now(), error)?;
-                    complete = false;
-                }
-            }
-            first += count;
-        }
-    }
-    Ok(complete)
 }

@@ -1,7 +1,9 @@
 //! One world: a disk, a store, a judge, and a subject that lives and dies several times.
 
 mod copies;
+mod count;
 mod life;
+mod resize;
 mod rival;
 mod rot;
 mod script;
@@ -18,7 +20,7 @@ use chunk::Durability;
 
 use super::disk::Drive;
 use super::executor::{Executor, Stuck};
-use super::judge::{Command, Judge, Violation};
+use super::judge::{BLOCK_SECTORS, Command, Judge, Violation};
 use super::random::Random;
 use super::scenario::Scenario;
 use super::store::Bucket;
@@ -224,7 +226,9 @@ impl<S: Subject> World<S> {
             true => scenario.tuning.promises.durability,
             false => Durability::Writeback,
         };
+        let blocks = scenario.volume_blocks;
         let judge = Judge::new(seed, &scenario.sectors(), durability);
+        let judge = judge.of_size(blocks * BLOCK_SECTORS);
         Self {
             drive: Drive::new(&executor, seed),
             bucket: Bucket::new(&executor, seed),

@@ -74,7 +74,14 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 removed: u64::from(!dry_run),
                 ..Default::default()
             })),
-            Op::Attach { .. } | Op::Detach { .. } | Op::DropLog { .. } | Op::Volumes => {
+            Op::CreateSnapshots { .. }
+            | Op::Flatten { .. }
+            | Op::Flattening { .. }
+            | Op::Resize { .. }
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::DropLog { .. }
+            | Op::Volumes => {
                 panic!("no test asks this")
             }
         });

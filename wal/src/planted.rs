@@ -112,6 +112,12 @@ bugs! {
     AmbiguousPutTrusted = "ambiguous-put-trusted",
     /// A manifest whose name is taken counts as another writer's, without a look at it.
     AmbiguousPutLost = "ambiguous-put-lost",
+    /// A volume that shrinks keeps what is beyond its new end, to be seen when it grows again.
+    ShrinkKeepsTail = "shrink-keeps-tail",
+    /// A volume that shrinks gets its new size before the store knows that the tail is gone.
+    ShrinkBeforeCut = "shrink-before-cut",
+    /// Clients hear of a new size before it is published.
+    SizeToldEarly = "size-told-early",
     /// The collector forgets that snapshots need objects, and clones through them.
     SnapshotsSwept = "snapshots-swept",
     /// The collector removes what it finds unneeded at once.
@@ -138,6 +144,15 @@ bugs! {
     CloneOwnsAll = "clone-owns-all",
     /// A snapshot is deleted though a clone needs it.
     PinIgnored = "pin-ignored",
+    /// Each of several volumes ends its epoch by itself when a snapshot of all is made.
+    GroupCutApart = "group-cut-apart",
+    /// What changed between two snapshots is told from their pages, without the chunks that are not
+    /// folded.
+    DiffOfPagesOnly = "diff-of-pages-only",
+    /// A clone is separated from what it was made of before it has copied anything.
+    FlattenCopiesNothing = "flatten-copies-nothing",
+    /// What a clone was made of may go before the manifest without it is published.
+    FlattenUnpinsFirst = "flatten-unpins-first",
     /// A clone is made, and nothing says so where its snapshot is.
     CloneWithoutPin = "clone-without-pin",
 }

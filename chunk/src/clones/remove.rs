@@ -131,8 +131,12 @@ async fn unneeded<S: ObjectStore>(
     Err(SnapshotError::Needed { what: format!("volume {name}"), clones }.into())
 }
 
-/// Lets go of the snapshot that a clone was made from.
-async fn unpin<S: ObjectStore>(
+/// Lets go of the snapshot that a clone was made from: deletes the pin, and the snapshot if it was made
+/// for this clone alone. Done already is fine. `turn` is random bits of this call.
+///
+/// # Errors
+/// If the store fails.
+pub async fn unpin<S: ObjectStore>(
     store: &S,
     (clone, name): (VolumeId, &VolumeName),
     parent: Parent,

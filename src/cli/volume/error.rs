@@ -61,6 +61,18 @@ pub enum VolumeError {
     /// Neither what to collect nor to look was said.
     #[error("`krait gc run` removes garbage, `krait gc --dry-run` tells what there is: choose one")]
     GcUnclear,
+    /// Of what to make a snapshot is not clear.
+    #[error(
+        "say `krait snapshot create VOLUME NAME`, or `krait snapshot create --group VOLUME,VOLUME \
+         NAME` for several volumes at one instant"
+    )]
+    SnapshotOfWhat,
+    /// A volume is named twice.
+    #[error("volume {name} is named twice")]
+    Twice {
+        /// The volume.
+        name: VolumeName,
+    },
     /// There is no log to remove.
     #[error("{}", crate::server::kept::nothing(name))]
     NothingKept {
@@ -141,6 +153,8 @@ impl VolumeError {
             | Self::OtherStore { .. }
             | Self::Unconfirmed { .. }
             | Self::LogUnconfirmed { .. }
+            | Self::SnapshotOfWhat
+            | Self::Twice { .. }
             | Self::GcUnclear => ErrorKind::Invalid,
             Self::Unchecked { .. } => ErrorKind::Retry,
             Self::NoManifest { .. }

@@ -1,16 +1,19 @@
 //! Snapshots and clones of the engine.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use chunk::clones::{self, NewClone};
+use chunk::diff::{Change, diff};
 use chunk::snapshot::{self, SnapshotError};
-use chunk::{SnapshotId, SnapshotName, VolumeName};
+use chunk::{SnapshotId, SnapshotName, VolumeName, manifest};
 use wal::VolumeId;
 use wal::runtime::Runtime;
 
 use super::{Handle, VOLUME};
 use crate::engine::error::VolumeError;
 use crate::engine::snapshot::NewSnapshot;
+use crate::sim::judge::BLOCK_SECTORS;
 
 /// More than any outage lasts.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -45,6 +48,16 @@ pub(super) async fn snapshot(handle: &Handle, number: u32) -> Result<(), VolumeE
     handle.core.snapshot(handle.volume.number(), new).await.map(drop)
 }
 
+pub(super) async fn snapshot_group(handles: &[Handle], number: u32) -> Result<(), VolumeError> {
+    let member = |handle: &Handle| {
+        let (id, name) = (turn(handle), snapshot_name(number));
+        let new = NewSnapshot { id, name, created_unix_ms: 0, patience: PATIENCE };
+        (handle.volume.clone(), new)
+    };
+    let members = handles.iter().map(member).collect();
+    handles[0].keeper.snapshot_group(members).await.map(drop)
+}
+
 pub(super) async fn view(handle: &Handle, number: u32) -> Result<Handle, VolumeError> {
     let (volume, name) = (handle.volume.shared().volume, snapshot_name(number));
     let Some(found) = snapshot::read(&handle.core.store, volume, &name).await? else {
@@ -53,6 +66,26 @@ pub(super) async fn view(handle: &Handle, number: u32) -> Result<Handle, VolumeE
     };
     let volume = handle.core.view(found).await?;
     Ok(Handle { volume, ..handle.clone() })
+}
+
+pub(super) async fn changes(
+    handle: &Handle,
+    (from, to): (u32, u32),
+) -> Result<Vec<Range<u64>>, String> {
+    let (store, volume) = (&handle.core.store, handle.volume.shared().volume);
+    let mut manifests = Vec::new();
+    for number in [from, to] {
+        let found = snapshot::read(store, volume, &snapshot_name(number)).await;
+        let found = found.map_err(|error| error.to_string())?;
+        manifests.push(found.ok_or("a snapshot is gone")?.manifest);
+    }
+    let mut changes = Vec::new();
+    let note = |it: Change| {
+        let sectors = |block: u64| block * BLOCK_SECTORS;
+        changes.push(sectors(it.first.0)..sectors(it.first.0 + it.blocks));
+    };
+    diff(store, &manifests[0], &manifests[1], note).await.map_err(|error| error.to_string())?;
+    Ok(changes)
 }
 
 pub(super) async fn close(handle: &Handle) -> Result<(), VolumeError> {
@@ -79,6 +112,25 @@ pub(super) async fn reopen(clone: &Handle) -> Result<Handle, VolumeError> {
     clone.keeper.shut(id).await?;
     let volume = clone.core.attach(id).await?;
     Ok(Handle { volume, ..clone.clone() })
+}
+
+pub(super) async fn flatten(clone: &Handle) -> Result<bool, String> {
+    match clone.core.flatten(clone.volume.number()).await {
+        Ok(_) => Ok(true),
+        Err(VolumeError::Inherited { .. }) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) async fn is_linked(clone: &Handle) -> Result<bool, String> {
+    let newest = manifest::load(&clone.core.store, clone.volume.shared().volume).await;
+    let (_, newest) = newest.map_err(|error| error.to_string())?.ok_or("it has no manifest")?;
+    Ok(!newest.ancestors.is_empty())
+}
+
+pub(super) async fn open_clone(handle: &Handle, number: u32) -> Result<Handle, VolumeError> {
+    let volume = handle.core.take_over(clone_id(number)).await?;
+    Ok(Handle { volume, ..handle.clone() })
 }
 
 pub(super) async fn delete_clone(clone: &Handle, number: u32) -> Result<(), String> {

@@ -182,6 +182,15 @@ impl Log {
         self.tick();
     }
 
+    /// A command that the process died with, and nothing else under way, is known to have succeeded,
+    /// and to outlive the local disk, with all that was acknowledged before.
+    pub(super) fn happened(&mut self, op: OpId) {
+        let op = &mut self.ops[op.0 as usize];
+        op.acknowledged = true;
+        let (life, after) = (&mut self.lives[op.life as usize], Moment(op.ended.0 + 1));
+        (life.covered, life.published) = (after, after);
+    }
+
     pub(super) fn crash(&mut self, disk_lost: bool) {
         let now = self.tick();
         let open = self.ops.iter_mut().filter(|op| op.ended == Moment::NEVER);

@@ -21,6 +21,8 @@ pub enum Verdict {
     Foreign,
     /// A snapshot holds something else than before.
     Changed,
+    /// The volume, or a snapshot, has a size that it may not have (rule 7).
+    Size,
     /// A part of a block is of an uncovered write, another part is older than it.
     TornBlock,
 }

@@ -68,6 +68,15 @@ impl Scenario {
         self
     }
 
+    /// The same world, whose volume has another size in each life.
+    #[must_use]
+    pub fn resized(mut self) -> Self {
+        (self.resize_one_in, self.grow_one_in) = (1, 6);
+        (self.store.lie_one_in, self.rot_one_in, self.disk_error_one_in) = (0, 0, 0);
+        self.mix.fua += 5;
+        self
+    }
+
     /// The same world, but for much that is overwritten, collected and compacted, while readers
     /// ask a store that takes its time.
     #[must_use]

@@ -96,6 +96,16 @@ impl Scenario {
         self
     }
 
+    /// Adds other sizes, between lives and in the midst of them.
+    pub(super) fn with_sizes(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "sizes");
+        if random.chance(3) {
+            self.resize_one_in = random.within(1..4);
+            self.grow_one_in = if random.chance(3) { 0 } else { random.scaled(4..200) };
+        }
+        self
+    }
+
     /// Adds what the volume promises beyond the usual.
     pub(super) fn with_promises(mut self) -> Self {
         let random = &mut Random::stream(self.seed, "promises");

@@ -84,8 +84,13 @@ impl<S: Subject> World<S> {
         assert_eq!(volumes.len(), host.cores.len(), "one handle per core");
         self.created = true;
         self.drive.set_strange(false);
+        self.see_size(&volumes[0])?;
+        let mut looking = trigger;
+        if S::COPIES && !early && end == End::Crash && self.scenario.clone_one_in > 0 {
+            looking = self.draw_look_trigger();
+        }
         if (end == End::Verify || !self.random.chance(8))
-            && !self.look(host, shift, &volumes, trigger)?
+            && !self.look(host, shift, &volumes, looking)?
         {
             return Ok(false);
         }
@@ -95,6 +100,9 @@ impl<S: Subject> World<S> {
         self.start_faults(shift, end, false);
         if !early {
             trigger = self.draw_trigger(self.scenario.life_steps);
+        }
+        if !self.resize(host, shift, &volumes[0], trigger)? {
+            return Ok(false);
         }
         self.hire(host, shift, &volumes);
         let greedy = RefCell::new(None);
@@ -230,6 +238,17 @@ impl<S: Subject> World<S> {
             return Trigger::draw_late(&self.executor, steps, &mut self.random);
         }
         Trigger::draw(&self.executor, &self.drive, steps, &mut self.random)
+    }
+
+    /// Some lives with clones end while those are looked at.
+    fn draw_look_trigger(&mut self) -> Trigger {
+        match self.random.chance(3) {
+            true => {
+                let steps = self.random.scaled(500..8000);
+                Trigger::draw_late(&self.executor, steps, &mut self.random)
+            }
+            false => Trigger::NEVER,
+        }
     }
 
     pub(super) fn is_time(&self, trigger: Trigger) -> bool {

@@ -60,6 +60,7 @@ impl<S: Subject> World<S> {
         let (winner, volumes) = self.open_elsewhere(&drive, waits)?;
         old.verdict()?;
         self.judge.borrow_mut().crash(true);
+        self.see_size(&volumes[0])?;
         let ghost = Rc::new(Ghost::new(self.scenario.seed, waits));
         old.haunt(&ghost);
         let resumes_late = self.random.chance(2);
@@ -151,6 +152,7 @@ impl<S: Subject> World<S> {
         drive.set_strange(false);
         // As good as any other host: nothing but the store counts.
         self.judge.borrow_mut().crash(true);
+        self.see_size(&volumes[0])?;
         self.life += 1;
         let shift = Shift::new(&self.scenario, &self.judge, &self.executor, &drive);
         assert!(self.look(&host, &shift, &volumes, Trigger::NEVER)?, "nothing ends it");

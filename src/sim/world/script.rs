@@ -113,6 +113,7 @@ impl<S: Subject> World<S> {
         let volumes = opened.expect("nothing ends this opening").map_err(Fault::Unopened)?;
         self.created = true;
         self.drive.set_strange(false);
+        self.see_size(&volumes[0])?;
         self.look(&host, &shift, &volumes, Trigger::NEVER)?;
         let before = (self.drive.calls(Call::Write), self.drive.calls(Call::Sync));
         let trigger = Trigger::at_call(&self.drive, script.cut_at);
