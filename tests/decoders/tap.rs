@@ -44,13 +44,13 @@ impl Tap {
                 thread::spawn(move || {
                     pass(from, to, |bytes| {
                         keep(&mut there.lock().expect("no panic")[number].client, bytes);
-                    })
+                    });
                 });
                 let back = Arc::clone(&kept);
                 thread::spawn(move || {
                     pass(server, client, |bytes| {
                         keep(&mut back.lock().expect("no panic")[number].server, bytes);
-                    })
+                    });
                 });
             }
         });
