@@ -35,8 +35,10 @@ pub fn run(
     let total = alone.len() + together.len();
     let shared = Mutex::new(Shared { waiting: together, done: Vec::new() });
     let lock = || shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // A guard in the head of a loop would be held for all of its body.
+    let next = || lock().waiting.pop().filter(|_| !sys::interrupted());
     let work = || {
-        while let Some(job) = lock().waiting.pop().filter(|_| !sys::interrupted()) {
+        while let Some(job) = next() {
             say(&format!("{} {} (from {})", job.step.name, job.count, job.first));
             let done = job.run(programs, logs);
             let mut shared = lock();
