@@ -1,11 +1,11 @@
 //! The memory cache of one core: 4 KiB blocks of all its volumes in a slab of bounded size.
 //!
 //! A cached block is the newest version of that block, or one that was set aside because a cut
-//! wants it that is being sealed. Nothing lives here alone: every block has a home in the log or in
-//! a chunk, so any slot may be reused at any time.
+//! wants it that is being sealed. A block has a home in the log or in a chunk, so its slot may be
+//! reused at any time, unless it is held: then it lives here alone, see [`super::unlogged`].
 
 use ahash::AHashMap;
-use wal::{BLOCK_BYTES, ShardBlock};
+use wal::{BLOCK_BYTES, ShardBlock, ShardRun};
 
 use super::limits::CACHE_SLAB_BLOCKS;
 
@@ -39,7 +39,11 @@ struct Slot {
     key: Option<Key>,
     /// Looked at since the hand passed.
     referenced: bool,
+    /// Nothing else has this block.
+    held: bool,
 }
+
+const FREE: Slot = Slot { key: None, referenced: false, held: false };
 
 /// Blocks in memory, replaced in CLOCK order.
 pub struct BlockCache {
@@ -49,6 +53,7 @@ pub struct BlockCache {
     free: Vec<u32>,
     capacity: u32,
     hand: u32,
+    held: u32,
 }
 
 impl BlockCache {
@@ -63,6 +68,7 @@ impl BlockCache {
             free: Vec::new(),
             capacity,
             hand: 0,
+            held: 0,
         }
     }
 
@@ -89,6 +95,7 @@ impl BlockCache {
     /// about to be replaced.
     pub fn set_aside(&mut self, volume: VolumeNo, block: ShardBlock) -> bool {
         let Some(slot) = self.index.remove(&Key::newest(volume, block)) else { return false };
+        assert!(!self.slots[slot as usize].held, "a held block is the newest version");
         let aside = Key::aside(volume, block);
         self.slots[slot as usize].key = Some(aside);
         let before = self.index.insert(aside, slot);
@@ -109,12 +116,46 @@ impl BlockCache {
         }
     }
 
-    /// Stores the newest content of a block.
-    pub fn put(&mut self, volume: VolumeNo, block: ShardBlock, content: &[u8]) {
-        assert_eq!(content.len(), BLOCK_BYTES);
-        if self.capacity == 0 {
-            return;
+    /// Blocks that nothing else has.
+    #[must_use]
+    pub fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Stores the newest content of a block that nothing else has: it stays until it is replaced,
+    /// forgotten or let go. No more than [`most_held`] may be.
+    pub fn hold(&mut self, volume: VolumeNo, block: ShardBlock, content: &[u8]) {
+        let slot = self.store(volume, block, content);
+        if !std::mem::replace(&mut self.slots[slot as usize].held, true) {
+            self.held += 1;
+            let most = most_held(u64::from(self.capacity));
+            assert!(u64::from(self.held) <= most, "a cache of which too much is held");
         }
+    }
+
+    /// Something else has the blocks of a run now.
+    pub fn let_go(&mut self, volume: VolumeNo, run: ShardRun) {
+        for block in run.start.0..run.end().0 {
+            if let Some(&slot) = self.index.get(&Key::newest(volume, ShardBlock(block))) {
+                self.end_hold(slot);
+            }
+        }
+    }
+
+    fn end_hold(&mut self, slot: u32) {
+        self.held -= u32::from(std::mem::take(&mut self.slots[slot as usize].held));
+    }
+
+    /// Stores the newest content of a block that has a home.
+    pub fn put(&mut self, volume: VolumeNo, block: ShardBlock, content: &[u8]) {
+        if self.capacity > 0 {
+            let slot = self.store(volume, block, content);
+            self.end_hold(slot);
+        }
+    }
+
+    fn store(&mut self, volume: VolumeNo, block: ShardBlock, content: &[u8]) -> u32 {
+        assert_eq!(content.len(), BLOCK_BYTES);
         let key = Key::newest(volume, block);
         let slot = match self.index.get(&key) {
             Some(&slot) => slot,
@@ -127,6 +168,7 @@ impl BlockCache {
         };
         self.slots[slot as usize].referenced = true;
         self.bytes_mut(slot).copy_from_slice(content);
+        slot
     }
 
     /// Forgets the blocks `[start, start + count)` of a volume: by block or by slot, whichever
@@ -153,7 +195,8 @@ impl BlockCache {
     }
 
     fn release(&mut self, slot: u32) {
-        self.slots[slot as usize] = Slot { key: None, referenced: false };
+        self.end_hold(slot);
+        self.slots[slot as usize] = FREE;
         self.free.push(slot);
     }
 
@@ -167,14 +210,14 @@ impl BlockCache {
             if (slot as usize).is_multiple_of(CACHE_SLAB_BLOCKS) {
                 self.slabs.push(vec![0; CACHE_SLAB_BLOCKS * BLOCK_BYTES].into_boxed_slice());
             }
-            self.slots.push(Slot { key: None, referenced: false });
+            self.slots.push(FREE);
             return slot;
         }
         loop {
             let slot = self.hand;
             self.hand = (self.hand + 1) % self.capacity;
             let state = &mut self.slots[slot as usize];
-            if std::mem::take(&mut state.referenced) {
+            if state.held || std::mem::take(&mut state.referenced) {
                 continue;
             }
             if let Some(key) = state.key.take() {
@@ -193,6 +236,13 @@ impl BlockCache {
         let (slab, at) = place(slot);
         &mut self.slabs[slab][at..at + BLOCK_BYTES]
     }
+}
+
+/// Blocks of a cache that may be held: there is always another one to replace, and not far to look
+/// for it.
+#[must_use]
+pub fn most_held(capacity: u64) -> u64 {
+    capacity / 4 * 3
 }
 
 /// Slab and byte within it of a slot.
@@ -261,6 +311,25 @@ mod tests {
         cache.drop_aside(VOLUME, ShardBlock(1));
         assert_eq!(cache.peek_aside(VOLUME, ShardBlock(1)), None);
         assert_eq!(cache.blocks(), 0);
+    }
+
+    #[test]
+    fn what_is_held_stays_whatever_comes() {
+        let mut cache = BlockCache::new(4);
+        cache.hold(VOLUME, ShardBlock(1), &content(1));
+        cache.hold(VOLUME, ShardBlock(2), &content(2));
+        for block in 10..30 {
+            cache.put(VOLUME, ShardBlock(block), &content(3));
+        }
+        assert_eq!(cache.get(VOLUME, ShardBlock(1)), Some(&content(1)[..]));
+        assert_eq!(cache.get(VOLUME, ShardBlock(2)), Some(&content(2)[..]));
+        assert_eq!((cache.blocks(), cache.held()), (4, 2));
+        cache.let_go(VOLUME, ShardRun { start: ShardBlock(0), count: 2 });
+        cache.put(VOLUME, ShardBlock(2), &content(4));
+        assert_eq!(cache.held(), 0, "let go, and replaced by what has a home");
+        cache.hold(VOLUME, ShardBlock(2), &content(5));
+        cache.forget(VOLUME, ShardBlock(0), 1 << 40);
+        assert_eq!((cache.blocks(), cache.held()), (0, 0));
     }
 
     #[test]

@@ -31,6 +31,8 @@ use super::signal::Signal;
 /// What is to be fetched.
 #[derive(Default)]
 pub(super) struct Fetch {
+    /// Written since the memory cache was looked at.
+    pub(super) in_memory: Vec<ShardRun>,
     pub(super) logged: Vec<(ShardRun, LogPlace)>,
     pub(super) chunks: Vec<Wanted>,
 }
@@ -94,11 +96,17 @@ impl<E: Env> Shard<E> {
     /// Returns the runs that are no longer where the map said: there the map knows better.
     pub(super) async fn fetch(
         &self,
-        fetch: Fetch,
+        mut fetch: Fetch,
         deadline: Duration,
         mut take: impl FnMut(ShardRun, &[u8]),
     ) -> Result<Vec<ShardRun>, VolumeError> {
-        if let (true, [(run, place)]) = (fetch.chunks.is_empty(), &fetch.logged[..]) {
+        let mut moved = Vec::new();
+        for run in std::mem::take(&mut fetch.in_memory) {
+            self.take_cached(run, &mut take, &mut moved);
+        }
+        if let (true, true, [(run, place)]) =
+            (moved.is_empty(), fetch.chunks.is_empty(), &fetch.logged[..])
+        {
             let entry = self.log.read_entry(*place, self.entry_extent(*run, *place)).await?;
             let ended = self.take_logged(*run, *place, entry, &mut take);
             return Ok(if matches!(ended, Ended::Taken) { Vec::new() } else { vec![*run] });
@@ -107,7 +115,7 @@ impl<E: Env> Shard<E> {
         let arrived = Rc::new(Signal::default());
         let mut running: Vec<Running<E>> = Vec::new();
         let mut shares = Vec::new();
-        let (mut moved, mut slice) = (Vec::new(), 0);
+        let mut slice = 0;
         loop {
             // One at a time is every request's right; more is what the core has to spare.
             while running.len() < FETCHES_PER_REQUEST
@@ -133,6 +141,24 @@ impl<E: Env> Shard<E> {
             if slice >= COPY_QUANTUM_BYTES {
                 slice = 0;
                 self.core.runtime.pause().await;
+            }
+        }
+    }
+
+    /// Hands out blocks that were in memory when the map was asked; those that are in the log alone
+    /// by now moved.
+    fn take_cached(
+        &self,
+        run: ShardRun,
+        take: &mut impl FnMut(ShardRun, &[u8]),
+        moved: &mut Vec<ShardRun>,
+    ) {
+        let cache = self.core.cache.borrow();
+        for block in (run.start.0..run.end().0).map(ShardBlock) {
+            let run = ShardRun { start: block, count: 1 };
+            match cache.peek(self.volume, block) {
+                Some(content) => take(run, content),
+                None => moved.push(run),
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The dirty part of a shard as it was at a cut, until the manifest of the cut is published.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use chunk::ExtentMap;
 use wal::planted::{self, Bug};
@@ -11,10 +10,15 @@ use super::cache::{BlockCache, VolumeNo};
 use super::place::Place;
 use super::shard::Maps;
 
+/// Two planted bugs at once.
+fn takes_newest() -> bool {
+    planted::is(Bug::CutTakesNewest) || planted::is(Bug::FrozenMemoryReplaced)
+}
+
 /// The blocks of a cut.
 pub(super) struct Frozen {
     /// Where they are.
-    pub(super) map: Rc<ExtentMap<Place>>,
+    pub(super) map: ExtentMap<Place>,
     /// Newest record of the cut.
     pub(super) position: Lsn,
     /// All blocks below have been packed into chunks.
@@ -25,7 +29,7 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// A cut of which nothing is packed yet.
-    pub(super) fn new(map: Rc<ExtentMap<Place>>, position: Lsn) -> Self {
+    pub(super) fn new(map: ExtentMap<Place>, position: Lsn) -> Self {
         let packed_below = Cell::new(ShardBlock(0));
         Self { map, position, packed_below, aside: RefCell::default() }
     }
@@ -82,7 +86,7 @@ impl Maps {
             for block in (part.start.0..part.end().0).map(ShardBlock) {
                 found.push(match newer {
                     None => cache.peek(volume, block)?,
-                    Some(_) if planted::is(Bug::CutTakesNewest) => cache.peek(volume, block)?,
+                    Some(_) if takes_newest() => cache.peek(volume, block)?,
                     Some(_) => cache.peek_aside(volume, block)?,
                 });
             }

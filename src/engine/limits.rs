@@ -72,6 +72,13 @@ pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
 /// See [`UNSYNCED_AGE`].
 pub const UNSYNCED_BYTES: u64 = 512 << 20;
 
+/// Longest time that a write stays in memory only: with the sync that follows, a little below
+/// [`UNSYNCED_AGE`].
+pub const UNLOGGED_AGE: Duration = Duration::from_secs(4);
+
+/// Blocks that go from memory to the log between two pauses (about 50 us).
+pub const POUR_BLOCKS: u64 = 64;
+
 /// First and longest pause between tries of an upload that failed.
 pub const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// See [`RETRY_FIRST`].
@@ -190,6 +197,12 @@ const _: () = assert!(SLOW_AMONG <= HEALTH_CALLS && HEALTH_CALLS < u32::BITS);
 pub struct Tuning {
     /// Blocks of the memory cache of one core.
     pub cache_blocks: u32,
+    /// Blocks of that cache that may be in no log yet, at most [`super::cache::most_held`]; 0: each
+    /// write is logged at once.
+    pub unlogged_blocks: u32,
+    /// Writes stay in memory when nobody has flushed for so long: who flushes is served faster when
+    /// the disk has them already.
+    pub absorb_after: Duration,
     /// Map pages that one shard of a volume keeps decoded.
     pub map_pages: usize,
     /// Blocks of one WAL segment file.
@@ -250,6 +263,8 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             cache_blocks: 16_384,
+            unlogged_blocks: 0,
+            absorb_after: Duration::from_millis(200),
             map_pages: 1024,
             segment_blocks: 4096,
             segments: 32,

@@ -105,6 +105,19 @@ impl<E: Env> Log<E> {
         (self.state.borrow().buffered_bytes(), self.pool.usage().bytes)
     }
 
+    /// Whether there is room now, and will be for so many blocks that come when somebody flushes,
+    /// without waiting for a cut or slowing writers down. Asks for room if there is none.
+    pub fn is_ready_for(&self, blocks: u64) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        if state.closing || state.starved.is_some() || state.full {
+            return false;
+        }
+        // Records have headers, and segments a rest that no record fits.
+        let later = (blocks + blocks / 8) / u64::from(self.tuning.segment_blocks);
+        let in_use = state.files.len() as u64 + later;
+        in_use * 4 <= u64::from(self.tuning.segments) * 3 && self.has_segment(state)
+    }
+
     /// Whether writers should go slower: most of the log is waiting for a cut.
     pub fn is_tight(&self) -> bool {
         !self.pressure().is_zero()

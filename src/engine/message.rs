@@ -13,7 +13,7 @@ use super::error::VolumeError;
 use super::fetch_health::StoreState;
 use super::packer::Rest;
 use super::recovered::RecoveredShard;
-use super::shared::Shared;
+use super::shared::{Shared, Unsynced};
 use super::snapshot::NewSnapshot;
 
 /// Bytes `[at, at + len)` in the address space of one shard.
@@ -71,8 +71,8 @@ pub enum ShardAsk {
         /// Written zeros or a hole.
         kind: HoleKind,
     },
-    /// Answer when everything up to this position is durable.
-    Sync(Lsn),
+    /// Answer when this is durable.
+    Sync(Unsynced),
     /// Tell what a run holds, from its start, in at most [`super::limits::STATUS_RUNS`] runs.
     Status(ShardRun),
     /// Make the cut: freeze what belongs to `epoch` or an older one, seal it, upload full chunks.

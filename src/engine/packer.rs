@@ -110,7 +110,8 @@ impl<'s, E: Env> Packer<'s, E> {
         }
     }
 
-    async fn next_chunk(&mut self) -> Result<(), VolumeError> {
+    /// Uploads the open chunk, if anything is in it.
+    pub(super) async fn next_chunk(&mut self) -> Result<(), VolumeError> {
         // One that was opened for what then was not to be packed stays empty.
         let open = self.open.take().filter(|(builder, _)| !builder.is_empty());
         let Some((builder, permit)) = open else { return Ok(()) };

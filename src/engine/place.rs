@@ -76,6 +76,8 @@ impl LogPlace {
 pub enum Place {
     /// In the log.
     Log(LogPlace),
+    /// In memory only, see [`super::unlogged`].
+    Memory,
     /// Zeros that were written.
     Zero,
     /// Trimmed.
@@ -95,13 +97,14 @@ impl Piece for Place {
     fn skip(&self, blocks: u64) -> Self {
         match *self {
             Self::Log(place) => Self::Log(place.skip(blocks)),
+            Self::Memory => Self::Memory,
             Self::Zero => Self::Zero,
             Self::Hole => Self::Hole,
         }
     }
 
-    /// Entries carry one checksum each, so only zeros and holes grow together.
+    /// Entries carry one checksum each, so they never grow together.
     fn joins(&self, _blocks: u64, next: &Self) -> bool {
-        matches!((self, next), (Self::Zero, Self::Zero) | (Self::Hole, Self::Hole))
+        self == next && !matches!(self, Self::Log(_))
     }
 }

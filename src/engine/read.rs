@@ -20,6 +20,8 @@ use super::shard::{Maps, Shard};
 pub enum Home {
     /// In the log.
     Log(LogPlace),
+    /// In the memory cache, and nowhere else.
+    Memory,
     /// As manifests tell.
     Sealed(SealedPlace),
 }
@@ -34,6 +36,7 @@ impl From<Place> for Home {
     fn from(place: Place) -> Self {
         match place {
             Place::Log(place) => Self::Log(place),
+            Place::Memory => Self::Memory,
             Place::Zero => Self::Sealed(SealedPlace::Zero),
             Place::Hole => Self::Sealed(SealedPlace::Hole),
         }
@@ -217,6 +220,7 @@ impl<E: Env> Shard<E> {
         for (run, home) in homes {
             match home {
                 Home::Log(place) => fetch.logged.push((run, place)),
+                Home::Memory => fetch.in_memory.push(run),
                 Home::Sealed(SealedPlace::Zero | SealedPlace::Hole) => zeros.push(run),
                 Home::Sealed(SealedPlace::Data { chunk, block: first }) => {
                     let sums = maps.sealed.sums(run, chunk, first);

@@ -8,9 +8,7 @@
 //! 4. the frozen map is dropped and segments are given back: only memory changes; a segment is
 //!    overwritten later, and what it held is covered by step 3.
 
-use std::rc::Rc;
-
-use chunk::{ChunkIndex, ExtentMap};
+use chunk::ChunkIndex;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Epoch, HoleKind, Lsn, ShardBlock, ShardRun};
@@ -32,15 +30,14 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// The volume is stopped, or the log does not give back what was written.
     pub(super) async fn seal(&self, cut: Epoch) -> Result<Sealed, VolumeError> {
-        let (map, position) = self.freeze_for(cut);
+        let position = self.freeze_for(cut);
         let mut packer = Packer::new(&self.core, &self.shared, &self.ids, cut);
         let mut content = Vec::new();
-        let mut all = map.iter().map(|(run, place)| (run, *place));
+        let mut at = ShardBlock(0);
         loop {
-            let group: Vec<_> = all.by_ref().take(SEAL_READS).collect();
-            if group.is_empty() {
-                break;
-            }
+            let group = self.frozen_group(at);
+            let Some((last, _)) = group.last() else { break };
+            at = last.end();
             let entries = self.read_group(&mut packer, &group).await?;
             for ((run, place), entry) in group.into_iter().zip(entries) {
                 match place {
@@ -50,6 +47,7 @@ impl<E: Env> Shard<E> {
                         let from = (place, entry);
                         self.pack_data(&mut packer, run, from, &mut content).await?;
                     }
+                    Place::Memory => self.pack_memory(&mut packer, run, &mut content).await?,
                 }
             }
         }
@@ -74,13 +72,20 @@ impl<E: Env> Shard<E> {
         packer.hole(hole, extent, filter).await
     }
 
-    fn freeze_for(&self, cut: Epoch) -> (Rc<ExtentMap<Place>>, Lsn) {
+    /// Freezes what belongs to a cut, and tells the newest record of it.
+    fn freeze_for(&self, cut: Epoch) -> Lsn {
         let mut maps = self.maps.borrow_mut();
         if maps.epoch <= cut {
             self.freeze(&mut maps, cut.next());
         }
-        let frozen = maps.frozen.as_ref().expect("an epoch ends by a freeze");
-        (frozen.map.clone(), frozen.position)
+        maps.frozen.as_ref().expect("an epoch ends by a freeze").position
+    }
+
+    /// The next few frozen runs from a block on.
+    fn frozen_group(&self, from: ShardBlock) -> Vec<(ShardRun, Place)> {
+        let maps = self.maps.borrow();
+        let frozen = maps.frozen.as_ref().expect("frozen until it is published");
+        frozen.map.iter_from(from).take(SEAL_READS).map(|(run, place)| (run, *place)).collect()
     }
 
     /// Reads the log entries of a few runs that memory lacks, all at a time: one after the other
@@ -91,7 +96,7 @@ impl<E: Env> Shard<E> {
         group: &[(ShardRun, Place)],
     ) -> Result<Vec<Option<Entry<E>>>, VolumeError> {
         let lacks = |(run, place): &(ShardRun, Place)| match place {
-            Place::Zero | Place::Hole => None,
+            Place::Zero | Place::Hole | Place::Memory => None,
             Place::Log(place) => {
                 let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
                 let is_cached = maps.frozen_content(self.volume, *run, &cache).is_some();
@@ -144,6 +149,43 @@ impl<E: Env> Shard<E> {
         Ok(())
     }
 
+    /// Packs blocks that were in memory only, or are still.
+    async fn pack_memory(
+        &self,
+        packer: &mut Packer<'_, E>,
+        run: ShardRun,
+        content: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let mut start = run.start;
+        while start < run.end() {
+            let room = packer.room_blocks().await?;
+            let count = room.min(run.end().0 - start.0).min(self.stripe_left(start));
+            // Nothing awaits between this look and the packing.
+            let (part, place) = self.frozen_part(ShardRun { start, count });
+            if let Place::Log(place) = place {
+                // About to be replaced, it was logged.
+                self.pack_data(packer, part, (place, None), content).await?;
+            } else {
+                if !self.pack_cached(packer, part) {
+                    // The chunk takes no further entry: the next one does.
+                    packer.next_chunk().await?;
+                    continue;
+                }
+                packer.pause_after(part.count as usize * BLOCK_BYTES).await;
+            }
+            start = part.end();
+        }
+        Ok(())
+    }
+
+    /// The first part of a frozen run that has one place, as the map says now.
+    fn frozen_part(&self, run: ShardRun) -> (ShardRun, Place) {
+        let maps = self.maps.borrow();
+        let frozen = maps.frozen.as_ref().expect("frozen until it is published");
+        let (part, place) = frozen.map.iter_range(run).next().expect("a run is not empty");
+        (part, place.expect("what is frozen stays frozen"))
+    }
+
     /// Packs blocks straight from the memory cache, if they are there. False: nothing was packed.
     fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> bool {
         let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
@@ -169,6 +211,11 @@ impl<E: Env> Shard<E> {
                     self.core.runtime.pause().await;
                 }
             }
+        }
+        let mut settled = ShardBlock(0);
+        while let Some(next) = self.settle_frozen(settled) {
+            settled = next;
+            self.core.runtime.pause().await;
         }
         let frozen = self.maps.borrow_mut().frozen.take();
         if let Some(frozen) = frozen {

@@ -9,8 +9,7 @@ use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{
-    BLOCK_BYTES, Epoch, HoleKind, LogIdentity, PoolConfig, SegmentPool, ShardBlock, ShardId,
-    ShardRun,
+    BLOCK_BYTES, Epoch, LogIdentity, PoolConfig, SegmentPool, ShardBlock, ShardId, ShardRun,
 };
 
 use super::Env;
@@ -19,13 +18,14 @@ use super::core::Core;
 use super::error::VolumeError;
 use super::frozen::Frozen;
 use super::limits::COPY_QUANTUM_BYTES;
-use super::log::{Log, NoRoom};
+use super::log::Log;
 use super::message::{Answer, ObjectIds, OpenShard, ShardAsk};
 use super::peers::Outcome;
 use super::place::Place;
 use super::read_ahead::Streams;
 use super::sealed::SealedMap;
-use super::shared::Shared;
+use super::shared::{Shared, Unsynced};
+use super::unlogged::Held;
 
 /// Where the blocks of a shard are, newest first: `dirty`, then `frozen`, then `sealed`.
 pub(super) struct Maps {
@@ -37,6 +37,8 @@ pub(super) struct Maps {
     pub(super) frozen: Option<Frozen>,
     /// What manifests cover.
     pub(super) sealed: SealedMap,
+    /// Blocks of `dirty` and `frozen` that only memory has.
+    pub(super) unlogged: ExtentMap<Held>,
 }
 
 /// One shard of an open volume. Lives on the core of the same number.
@@ -52,6 +54,10 @@ pub struct Shard<E: Env> {
     pub(super) folding: RefCell<Vec<(super::sealed::PageNo, Option<chunk::PageRef>)>>,
     pub(super) syncing_bytes: Cell<u64>,
     pub(super) streams: RefCell<Streams>,
+    /// Blocks on their way from memory to the log.
+    pub(super) gathered: RefCell<Vec<u8>>,
+    /// Somebody sees to it that nothing is in memory only for long.
+    pub(super) watching: Cell<bool>,
 }
 
 impl<E: Env> Shard<E> {
@@ -94,7 +100,8 @@ impl<E: Env> Shard<E> {
         for (run, place) in recovered.places {
             dirty.insert(run, place);
         }
-        let maps = Maps { epoch: shared.epoch(), dirty, frozen: None, sealed };
+        let maps =
+            Maps { epoch: shared.epoch(), dirty, frozen: None, sealed, unlogged: ExtentMap::new() };
         let turns = u64::from(shared.layout.shards()) + 1;
         let shard = Rc::new(Self {
             ids: RefCell::new(ObjectIds::new(shared.incarnation, u64::from(id.0), turns)),
@@ -107,6 +114,8 @@ impl<E: Env> Shard<E> {
             folding: RefCell::default(),
             syncing_bytes: Cell::new(0),
             streams: RefCell::default(),
+            gathered: RefCell::default(),
+            watching: Cell::new(false),
         });
         if !shard.shared.is_view {
             shard.start_tasks();
@@ -165,7 +174,7 @@ impl<E: Env> Shard<E> {
             ShardAsk::Write { at, data } => self.write(at, &data).await.map(|()| Answer::Done),
             ShardAsk::Read(bytes) => self.read(bytes).await.map(Answer::Data),
             ShardAsk::Punch { run, kind } => self.punch(run, kind).await.map(|()| Answer::Done),
-            ShardAsk::Sync(position) => self.sync(position).await.map(|()| Answer::Done),
+            ShardAsk::Sync(unsynced) => self.sync(unsynced).await.map(|()| Answer::Done),
             ShardAsk::Status(run) => self.status(run).await.map(Answer::Status),
             ShardAsk::Seal(cut) => self.seal(cut).await.map(Answer::Sealed),
             ShardAsk::Published(chunks) => {
@@ -191,7 +200,8 @@ impl<E: Env> Shard<E> {
             }
             ShardAsk::Close => {
                 self.log.clone().trim().await;
-                let closed = self.log.close().await;
+                let poured = self.pour().await.map(drop);
+                let closed = poured.and(self.log.close().await);
                 let is_covered = self.is_covered();
                 if closed.is_ok() && is_covered {
                     self.log.remove_files().await;
@@ -258,22 +268,33 @@ impl<E: Env> Shard<E> {
         self.shared.alive()?;
         let mut maps = self.maps.borrow_mut();
         let mut cache = self.core.cache.borrow_mut();
+        let all = ShardRun { start, count: (data.len() / BLOCK_BYTES) as u64 };
+        if self.absorbs(&maps, &cache, all) {
+            let Ok(fresh) = self.absorb(&mut maps, &mut cache, all, data) else { return Ok(0) };
+            drop((maps, cache));
+            self.note_dirty(fresh as usize * BLOCK_BYTES);
+            return Ok(data.len());
+        }
         let mut done = 0;
         for entry in data.chunks(ENTRY_MAX_BLOCKS as usize * BLOCK_BYTES) {
             let epoch = self.observe_epoch(&mut maps);
             let first = ShardBlock(start.0 + (done / BLOCK_BYTES) as u64);
             let lba = self.shared.layout.to_volume(self.id, first);
-            let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
             let run = ShardRun { start: first, count: (entry.len() / BLOCK_BYTES) as u64 };
+            if self.spill(&mut maps, &mut cache, run).is_err() {
+                break;
+            }
+            let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
             maps.set_aside(self.volume, run, &mut cache);
             maps.dirty.insert(run, Place::Log(place));
+            self.forget_unlogged(&mut maps, run);
             for (block, content) in (first.0..).zip(entry.chunks_exact(BLOCK_BYTES)) {
                 cache.put(self.volume, ShardBlock(block), content);
             }
             done += entry.len();
         }
         drop((maps, cache));
-        self.note_logged(done);
+        self.note_dirty(done);
         Ok(done)
     }
 
@@ -305,34 +326,9 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    /// Makes whole blocks read as zeros.
-    ///
-    /// # Errors
-    /// The volume is stopped, or there is no room for the log.
-    pub async fn punch(&self, run: ShardRun, kind: HoleKind) -> Result<(), VolumeError> {
-        while self.try_punch(run, kind)?.is_err() {
-            self.log.room().await?;
-        }
-        self.note_logged(BLOCK_BYTES);
-        Ok(())
-    }
-
-    fn try_punch(&self, run: ShardRun, kind: HoleKind) -> Result<Result<(), NoRoom>, VolumeError> {
-        self.shared.alive()?;
-        let mut maps = self.maps.borrow_mut();
-        let epoch = self.observe_epoch(&mut maps);
-        let extent = self.shared.layout.span(self.id, run);
-        if let Err(full) = self.log.push_hole(epoch, kind, extent) {
-            return Ok(Err(full));
-        }
-        maps.dirty.insert(run, Place::from(kind));
-        self.core.cache.borrow_mut().forget(self.volume, run.start, run.count);
-        Ok(Ok(()))
-    }
-
     /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
     /// freezes what came before it.
-    fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
+    pub(super) fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
         let late = planted::is(Bug::CutTakenLate);
         let epoch = if late { maps.epoch } else { self.shared.epoch() };
         if epoch > maps.epoch {
@@ -344,21 +340,26 @@ impl<E: Env> Shard<E> {
     /// Everything up to now is the cut; `epoch` is what comes.
     pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
         assert!(maps.frozen.is_none(), "one cut at a time");
-        let map = Rc::new(maps.dirty.take());
+        let map = maps.dirty.take();
         self.syncing_bytes.set(map.blocks() * BLOCK_BYTES as u64);
         maps.frozen = Some(Frozen::new(map, self.log.last_lsn()));
         maps.epoch = epoch;
     }
 
-    /// Makes everything up to a position of the log durable.
+    /// Makes a part of what the shard holds durable, or all of it.
     ///
     /// # Errors
-    /// The volume is stopped: what was asked for may be lost.
-    pub async fn sync(&self, position: wal::Lsn) -> Result<(), VolumeError> {
+    /// The log cannot grow, or the volume is stopped: then what was asked for may be lost.
+    pub async fn sync(&self, unsynced: Unsynced) -> Result<(), VolumeError> {
+        let position = match unsynced {
+            Unsynced::UpTo(position) => position,
+            Unsynced::All if planted::is(Bug::FlushLeavesMemory) => self.log.last_lsn(),
+            Unsynced::All => self.pour().await?,
+        };
         self.log.sync(position).await
     }
 
-    fn note_logged(&self, bytes: usize) {
+    pub(super) fn note_dirty(&self, bytes: usize) {
         if bytes > 0 && self.shared.add_dirty(bytes as u64, self.core.tuning.cut_bytes()) {
             self.core.note_dirty(self.volume, false);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use chunk::{Durability, Lineage, Manifest};
 use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
@@ -16,6 +17,18 @@ struct Positions {
     accepted: AtomicU64,
     /// Newest record that is durable.
     durable: AtomicU64,
+    /// Whether acknowledged writes are in no record yet.
+    unlogged: AtomicBool,
+}
+
+/// What of a shard is to become durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unsynced {
+    /// The log up to a position.
+    UpTo(Lsn),
+    /// Everything: some of it is in memory only. Who asked for the rest may find that another flush
+    /// has brought that to the log meanwhile, and must wait for it all the same.
+    All,
 }
 
 /// One opening of a volume for writing, as all its cores see it.
@@ -43,6 +56,8 @@ pub struct Shared {
     /// Bytes logged since the last cut, over all shards.
     dirty_bytes: AtomicU64,
     dirty_noted: AtomicBool,
+    /// When somebody flushed last, in nanoseconds of the clock; 0: never.
+    flushed_at: AtomicU64,
     poison: OnceLock<VolumeError>,
 }
 
@@ -64,6 +79,7 @@ impl Shared {
             positions: (0..layout.shards()).map(|_| Positions::default()).collect(),
             dirty_bytes: AtomicU64::new(0),
             dirty_noted: AtomicBool::new(false),
+            flushed_at: AtomicU64::new(0),
             poison: OnceLock::new(),
         }
     }
@@ -100,11 +116,33 @@ impl Shared {
         self.positions[usize::from(shard.0)].durable.store(lsn.0, Ordering::Release);
     }
 
-    /// The position that a flush must wait for, if the shard holds anything not yet durable.
-    pub fn unsynced(&self, shard: ShardId) -> Option<Lsn> {
+    /// Called by a shard before it acknowledges a write that is in memory only, and when there is
+    /// none any more.
+    pub fn note_unlogged(&self, shard: ShardId, some: bool) {
+        self.positions[usize::from(shard.0)].unlogged.store(some, Ordering::Release);
+    }
+
+    /// What a flush must wait for, if the shard holds anything not yet durable.
+    pub fn unsynced(&self, shard: ShardId) -> Option<Unsynced> {
         let positions = &self.positions[usize::from(shard.0)];
+        // First this: what leaves memory is in a record before.
+        if positions.unlogged.load(Ordering::Acquire) {
+            return Some(Unsynced::All);
+        }
         let accepted = positions.accepted.load(Ordering::Acquire);
-        (accepted > positions.durable.load(Ordering::Acquire)).then_some(Lsn(accepted))
+        let durable = positions.durable.load(Ordering::Acquire);
+        (accepted > durable).then_some(Unsynced::UpTo(Lsn(accepted)))
+    }
+
+    /// Takes note of a flush.
+    pub fn note_flush(&self, now: Duration) {
+        self.flushed_at.store(now.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// When somebody flushed last.
+    pub fn flushed_at(&self) -> Option<Duration> {
+        let at = self.flushed_at.load(Ordering::Relaxed);
+        (at > 0).then_some(Duration::from_nanos(at))
     }
 
     /// Counts logged bytes; true when the coordinator must hear of it: the first since a cut, or

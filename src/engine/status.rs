@@ -17,7 +17,7 @@ use super::volume::Volume;
 impl From<Home> for Status {
     fn from(home: Home) -> Self {
         match home {
-            Home::Log(_) | Home::Sealed(SealedPlace::Data { .. }) => Self::Data,
+            Home::Log(_) | Home::Memory | Home::Sealed(SealedPlace::Data { .. }) => Self::Data,
             Home::Sealed(SealedPlace::Zero) => Self::Zero,
             Home::Sealed(SealedPlace::Hole) => Self::Hole,
         }
@@ -50,6 +50,10 @@ impl<E: Env> Shard<E> {
 }
 
 impl Maps {
+    fn frozen_map(&self) -> Option<&ExtentMap<Place>> {
+        self.frozen.as_ref().map(|frozen| &frozen.map)
+    }
+
     /// How many blocks from the start of a run on no map knows anything of.
     fn untouched(&self, run: ShardRun) -> u64 {
         let end = PageNo(run.end().0.div_ceil(PAGE_BLOCKS));
@@ -77,13 +81,17 @@ fn push(found: &mut Vec<StatusRun>, run: ShardRun, status: Status) {
 impl<E: Env> Shard<E> {
     /// What the shard holds, in bytes. Zeros and holes take none.
     pub(super) async fn counts(&self) -> Counts {
-        let logged = self.logged_blocks(|maps| Some(&maps.dirty)).await;
-        let frozen = self.logged_blocks(|maps| maps.frozen.as_ref().map(|f| &*f.map)).await;
-        let (dirty, log_files) = self.log.counts();
+        let is_logged = |place: &Place| matches!(place, Place::Log(_));
+        let is_data = |place: &Place| matches!(place, Place::Log(_) | Place::Memory);
+        let logged = self.blocks_of(|maps| Some(&maps.dirty), is_logged).await;
+        let frozen_logged = self.blocks_of(Maps::frozen_map, is_logged).await;
+        let frozen = self.blocks_of(Maps::frozen_map, is_data).await;
+        let (buffered, log_files) = self.log.counts();
+        let unlogged = self.maps.borrow().unlogged.blocks();
         let block = BLOCK_BYTES as u64;
         Counts {
-            dirty,
-            logged: (logged + frozen) * block,
+            dirty: buffered + unlogged * block,
+            logged: (logged + frozen_logged) * block,
             // Nothing once the last chunk is uploaded, though the map is kept for some longer.
             syncing: self.syncing_bytes.get().min(frozen * block),
             cached: self.core.cache.borrow().blocks() * block,
@@ -98,14 +106,18 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    /// Blocks of a map whose data is in the log. The map may change between two parts of it.
-    async fn logged_blocks(&self, map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>) -> u64 {
+    /// Blocks of a map in such places. The map may change between two parts of it.
+    async fn blocks_of(
+        &self,
+        map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>,
+        wanted: impl Fn(&Place) -> bool,
+    ) -> u64 {
         let (mut blocks, mut at) = (0, ShardBlock(0));
         loop {
             let mut walked = 0;
             if let Some(map) = map(&self.maps.borrow()) {
                 for (run, place) in map.iter_from(at).take(COUNT_SLICE_ENTRIES) {
-                    blocks += if matches!(place, Place::Log(_)) { run.count } else { 0 };
+                    blocks += if wanted(place) { run.count } else { 0 };
                     (at, walked) = (run.end(), walked + 1);
                 }
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chunk::Durability;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, Lsn, ShardBlock, ShardId};
+use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, ShardBlock, ShardId};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -20,7 +20,7 @@ use super::mesh::CoreId;
 use super::message::{Answer, Ask, ShardAsk, ShardBytes};
 use super::peers::Call;
 use super::shard::Shard;
-use super::shared::Shared;
+use super::shared::{Shared, Unsynced};
 
 /// An open volume on one core. A handle is cheap to clone; any core's handle serves any request.
 pub struct Volume<E: Env> {
@@ -129,14 +129,20 @@ impl<E: Env> Volume<E> {
         len: usize,
         out: &mut Vec<u8>,
     ) -> Option<Result<(), VolumeError>> {
-        let start = self.own_blocks(offset, len)?;
         let before = out.len();
         out.resize(before + len, 0);
-        let read = self.own.try_read(start, &mut out[before..]);
-        if !matches!(read, Ok(true)) {
+        let read = self.read_into(offset, &mut out[before..]);
+        if !matches!(read, Some(Ok(()))) {
             out.truncate(before);
         }
-        match read {
+        read
+    }
+
+    /// Fills `out` with what a read of its length returns, if this core has all of it in memory;
+    /// otherwise `out` holds nothing of use.
+    pub fn read_into(&self, offset: u64, out: &mut [u8]) -> Option<Result<(), VolumeError>> {
+        let start = self.own_blocks(offset, out.len())?;
+        match self.own.try_read(start, out) {
             Ok(true) => Some(Ok(())),
             Ok(false) => None,
             Err(stopped) => Some(Err(stopped)),
@@ -263,6 +269,7 @@ impl<E: Env> Volume<E> {
     /// # Errors
     /// The volume is stopped: what was asked for may be lost.
     pub async fn flush(&self) -> Result<(), VolumeError> {
+        self.shared.note_flush(self.core.runtime.now());
         self.sync().await?;
         if self.shared.durability == Durability::Remote && !planted::is(Bug::FlushStaysLocal) {
             self.core.drain(self.number).await?;
@@ -289,21 +296,21 @@ impl<E: Env> Volume<E> {
     async fn sync(&self) -> Result<(), VolumeError> {
         self.shared.alive()?;
         let mut calls = Vec::new();
-        let mut own: Option<Lsn> = None;
+        let mut own: Option<Unsynced> = None;
         for shard in (0..self.shared.layout.shards()).map(ShardId) {
-            let Some(position) = self.shared.unsynced(shard) else { continue };
+            let Some(unsynced) = self.shared.unsynced(shard) else { continue };
             if planted::is(Bug::FlushOneShard) && !self.is_own(shard) {
                 continue;
             }
             if self.is_own(shard) {
-                own = Some(position);
+                own = Some(unsynced);
             } else {
-                calls.push(self.start(shard, ShardAsk::Sync(position)).await);
+                calls.push(self.start(shard, ShardAsk::Sync(unsynced)).await);
             }
         }
         let mut result = Ok(());
-        if let Some(position) = own {
-            result = self.own.sync(position).await;
+        if let Some(unsynced) = own {
+            result = self.own.sync(unsynced).await;
         }
         for call in calls {
             result = result.and(call.await.map(drop));

@@ -15,6 +15,7 @@ use super::limits::{
 };
 use crate::config::limits::MIN_SEGMENTS_PER_CORE;
 use crate::config::{CachePolicy, Settings};
+use crate::engine::cache::most_held;
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
 use crate::engine::limits::{FETCH_WINDOW_LEAST, Tuning};
 
@@ -36,6 +37,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Tuning {
         cache_blocks: clamp(cache),
+        unlogged_blocks: clamp(most_held(cache)),
         segment_blocks: clamp(settings.wal_segment.0 / BLOCK_BYTES as u64),
         segments: clamp(segments),
         rpo_bytes: settings.rpo.bytes.0,

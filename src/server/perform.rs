@@ -91,8 +91,7 @@ fn read<S: ByteStream>(
     let header = move |out: &mut Vec<u8>| replies.data(tag, range, Last::Yes, out);
     if (INLINE_REPLY + 1..=COPY_QUANTUM_BYTES).contains(&len) {
         let mut memory = connection.local.buffers.take(len);
-        memory.clear();
-        match volume.read_now(range.offset, len, &mut memory) {
+        match volume.read_into(range.offset, &mut memory[..len]) {
             Some(Ok(())) => {
                 connection.outbox.push(header, memory, len, permit);
                 return None;
@@ -101,7 +100,7 @@ fn read<S: ByteStream>(
                 connection.fail(tag, range.length, &error);
                 return None;
             }
-            None => {}
+            None => connection.local.buffers.give_back(memory),
         }
     }
     let task = connection.clone();

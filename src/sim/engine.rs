@@ -15,6 +15,7 @@ use wal::{HoleKind, VolumeId};
 use super::host::{Host, SimEnv};
 use super::scenario;
 use super::subject::{OpError, Subject, ZeroKind};
+use crate::engine::cache::most_held;
 use crate::engine::core::Core;
 use crate::engine::error::VolumeError;
 use crate::engine::limits::{BATCH_BYTES, BATCHES_WAITING, FETCH_WINDOW_LEAST, Tuning};
@@ -64,6 +65,8 @@ impl From<VolumeError> for OpError {
 fn tuning(wanted: &scenario::Tuning) -> Tuning {
     Tuning {
         cache_blocks: wanted.cache_blocks as u32,
+        unlogged_blocks: wanted.unlogged_blocks.min(most_held(wanted.cache_blocks)) as u32,
+        absorb_after: wanted.absorb_after,
         map_pages: (wanted.cache_blocks as usize / 16).max(1),
         segment_blocks: wanted.segment_blocks as u32,
         segments: wanted.wal_segments as u32,

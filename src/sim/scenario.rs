@@ -30,6 +30,10 @@ pub struct Tuning {
     pub wal_segments: u64,
     /// Blocks that a shard's cache holds.
     pub cache_blocks: u64,
+    /// Blocks of it that may be in no log yet; no more than the cache may hold ever are.
+    pub unlogged_blocks: u64,
+    /// Writes stay in memory when nobody has flushed for so long.
+    pub absorb_after: Duration,
     /// Most blocks of a chunk.
     pub chunk_blocks: u64,
     /// Unfolded chunks that make the map fold.
@@ -61,6 +65,8 @@ impl Tuning {
             segment_blocks: random.scaled(24..256),
             wal_segments: random.within(3..12),
             cache_blocks: random.scaled(1..256),
+            unlogged_blocks: 0,
+            absorb_after: Duration::ZERO,
             chunk_blocks: random.scaled(1..128),
             fold_after: random.scaled(1..32),
             cut_every: Duration::from_millis(random.scaled(1..10_000)),
@@ -243,7 +249,7 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        drawn.with_promises().with_a_collector().with_snapshots()
+        drawn.with_promises().with_a_collector().with_snapshots().with_absorbed_writes()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -277,6 +283,8 @@ impl Scenario {
                 segment_blocks: 24,
                 wal_segments: 6,
                 cache_blocks: 2,
+                unlogged_blocks: 0,
+                absorb_after: Duration::ZERO,
                 chunk_blocks: 4,
                 fold_after: 2,
                 cut_every: Duration::from_secs(36_000),
@@ -300,6 +308,16 @@ impl Scenario {
             let grace = if self.store.error_one_in > 0 { 40_000 } else { random.within(50..2000) };
             self.tuning.gc_grace = Duration::from_millis(grace);
             self.tuning.gc_after_blocks = random.scaled(1..256) - 1;
+        }
+        self
+    }
+
+    /// Lets writes stay in memory until somebody flushes, in most worlds.
+    fn with_absorbed_writes(mut self) -> Self {
+        let random = &mut Random::stream(self.seed, "absorbed");
+        if !random.chance(3) {
+            self.tuning.unlogged_blocks = random.scaled(1..128);
+            self.tuning.absorb_after = Duration::from_millis(random.scaled(1..200) - 1);
         }
         self
     }

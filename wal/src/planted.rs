@@ -93,6 +93,10 @@ bugs! {
     FoldMissesNewChunks = "fold-misses-new-chunks",
     /// A shard learns of a new epoch from the coordinator's message, not before it answers a write.
     CutTakenLate = "cut-taken-late",
+    /// A FLUSH leaves in memory what is in memory only.
+    FlushLeavesMemory = "flush-leaves-memory",
+    /// What a cut has in memory only is replaced there.
+    FrozenMemoryReplaced = "frozen-memory-replaced",
     /// A cut is sealed with what replaced its blocks since.
     CutTakesNewest = "cut-takes-newest",
     /// A writer that lost its volume to another one goes on.

@@ -1,0 +1,303 @@
+//! Writes that are in memory only: absorbed, so that what replaces them never reaches the disk.
+//!
+//! While nobody flushes, a write goes to the memory cache and no further, as with a disk that has
+//! a volatile cache: a block that is written ten times costs one block of the log. Such a block is
+//! *held*: the cache does not give its slot away. It goes to the log when somebody flushes, when
+//! it has been in memory for long, and before the blocks of a cut are replaced.
+//!
+//! Three things always hold:
+//! - a held block is the newest version of that block;
+//! - the map says [`Place::Memory`] of it, in `dirty`, or in the frozen part if the cut that is
+//!   being sealed took it from there;
+//! - it has a place in no log yet, and its cut is not published yet.
+//!
+//! What a power cut leaves after each step:
+//! 1. a write is absorbed and acknowledged: its block is as old as before; no flush has covered it.
+//! 2. a flush came, the block was copied into an append buffer: as 1, and from there on as any
+//!    other append. The flush is answered when that is durable.
+//! 3. a cut took the block: it is sealed from memory. The chunk is garbage until the manifest is
+//!    published, and all that is needed after it.
+//! 4. a block that a cut has not published is about to be replaced: the old version goes to the log
+//!    first, so that the cut still finds it there, and only then the new one counts. In the log the
+//!    old one comes first, so recovery ends with the newer.
+
+use std::rc::Rc;
+
+use chunk::{Durability, Piece};
+use wal::limits::ENTRY_MAX_BLOCKS;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
+
+use super::Env;
+use super::cache::BlockCache;
+use super::error::VolumeError;
+use super::limits::{POUR_BLOCKS, UNLOGGED_AGE};
+use super::log::NoRoom;
+use super::place::Place;
+use super::shard::{Maps, Shard};
+
+/// Marks blocks that only memory has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held;
+
+impl Piece for Held {
+    fn skip(&self, _blocks: u64) -> Self {
+        Self
+    }
+
+    fn joins(&self, _blocks: u64, _next: &Self) -> bool {
+        true
+    }
+}
+
+/// How far the blocks in memory went to the log.
+enum Poured {
+    /// All of them.
+    All,
+    /// Those before this one.
+    Below(ShardBlock),
+    /// Those before this one; the log has no room for it.
+    Full(ShardBlock),
+}
+
+impl Maps {
+    /// Whether the newest version of all of `run` is in memory only, and in no cut.
+    fn is_held(&self, run: ShardRun) -> bool {
+        match self.dirty.get(run.start) {
+            Some((held, Place::Memory)) => held.count >= run.count,
+            _ => false,
+        }
+    }
+
+    /// The parts of `run` that the cut being sealed has in memory only.
+    fn frozen_in_memory(&self, run: ShardRun) -> Vec<ShardRun> {
+        let Some(frozen) = self.frozen.as_ref().filter(|_| !self.unlogged.is_empty()) else {
+            return Vec::new();
+        };
+        let parts = frozen.map.iter_range(run);
+        parts.filter(|(_, place)| *place == Some(Place::Memory)).map(|(part, _)| part).collect()
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// Whether a write of whole blocks stays in memory for now.
+    pub(super) fn absorbs(&self, maps: &Maps, cache: &BlockCache, run: ShardRun) -> bool {
+        let tuning = &self.core.tuning;
+        if tuning.unlogged_blocks == 0 || self.shared.durability != Durability::Writeback {
+            return false;
+        }
+        if maps.is_held(run) {
+            return true;
+        }
+        let fits = u64::from(cache.held()) + run.count <= u64::from(tuning.unlogged_blocks);
+        let waits = || {
+            let flushed = self.shared.flushed_at();
+            flushed.is_none_or(|at| self.core.runtime.now() >= at + tuning.absorb_after)
+        };
+        let later = maps.unlogged.blocks() + run.count;
+        fits && self.log.is_ready_for(later) && waits()
+    }
+
+    /// Takes a write into memory. Returns how many of its blocks were not there before.
+    ///
+    /// # Errors
+    /// [`NoRoom`]: what it replaces must be logged first, and cannot.
+    pub(super) fn absorb(
+        &self,
+        maps: &mut Maps,
+        cache: &mut BlockCache,
+        run: ShardRun,
+        data: &[u8],
+    ) -> Result<u64, NoRoom> {
+        self.observe_epoch(maps);
+        let mut fresh = 0;
+        if !maps.is_held(run) {
+            self.spill(maps, cache, run)?;
+            maps.set_aside(self.volume, run, cache);
+            maps.dirty.insert(run, Place::Memory);
+            let is_first = maps.unlogged.is_empty();
+            fresh = run.count - maps.unlogged.insert(run, Held);
+            if is_first {
+                self.shared.note_unlogged(self.id, true);
+                self.watch_unlogged();
+            }
+        }
+        for (block, content) in (run.start.0..).zip(data.chunks_exact(BLOCK_BYTES)) {
+            cache.hold(self.volume, ShardBlock(block), content);
+        }
+        Ok(fresh)
+    }
+
+    /// Before `run` is replaced: what the cut that is being sealed has of it in memory goes to the
+    /// log.
+    ///
+    /// # Errors
+    /// [`NoRoom`]: not all of it did.
+    pub(super) fn spill(
+        &self,
+        maps: &mut Maps,
+        cache: &mut BlockCache,
+        run: ShardRun,
+    ) -> Result<(), NoRoom> {
+        if planted::is(Bug::FrozenMemoryReplaced) {
+            return Ok(());
+        }
+        for part in maps.frozen_in_memory(run) {
+            self.log_held(maps, cache, part)?;
+        }
+        Ok(())
+    }
+
+    /// Logs blocks that are held, and holds them no longer.
+    fn log_held(
+        &self,
+        maps: &mut Maps,
+        cache: &mut BlockCache,
+        run: ShardRun,
+    ) -> Result<(), NoRoom> {
+        let mut content = self.gathered.borrow_mut();
+        let mut start = run.start;
+        while start < run.end() {
+            let in_dirty = maps.dirty.get(start).is_some();
+            let whole = ShardRun { start, count: run.end().0 - start.0 };
+            let homed = maps.dirty.iter_range(whole).next().expect("it is not empty").0;
+            let count = homed.count.min(u64::from(ENTRY_MAX_BLOCKS));
+            let entry = ShardRun { start, count: count.min(self.stripe_left(start)) };
+            content.clear();
+            for block in entry.start.0..entry.end().0 {
+                let held = cache.peek(self.volume, ShardBlock(block));
+                content.extend_from_slice(held.expect("held blocks stay in the cache"));
+            }
+            let lba = self.shared.layout.to_volume(self.id, start);
+            let place = Place::Log(self.log.push_data(maps.epoch, lba, &content)?);
+            match (&mut maps.frozen, in_dirty) {
+                (Some(frozen), false) => frozen.map.insert(entry, place),
+                (_, _) => maps.dirty.insert(entry, place),
+            };
+            cache.let_go(self.volume, entry);
+            self.forget_unlogged(maps, entry);
+            start = entry.end();
+        }
+        Ok(())
+    }
+
+    /// Blocks from one on to the end of its stripe: data in a log or a chunk lies within one, runs
+    /// in memory need not.
+    pub(super) fn stripe_left(&self, start: ShardBlock) -> u64 {
+        let stripe = self.shared.layout.stripe_blocks();
+        stripe - start.0 % stripe
+    }
+
+    /// The blocks of `run` are not in memory only, or not any more.
+    pub(super) fn forget_unlogged(&self, maps: &mut Maps, run: ShardRun) {
+        if maps.unlogged.is_empty() {
+            return;
+        }
+        maps.unlogged.remove(run);
+        if maps.unlogged.is_empty() {
+            self.shared.note_unlogged(self.id, false);
+        }
+    }
+
+    /// Brings everything that is in memory only now to the log. Returns the log position that has it.
+    ///
+    /// # Errors
+    /// The volume is stopped, or the log cannot grow: then it is in memory as before.
+    pub(super) async fn pour(&self) -> Result<Lsn, VolumeError> {
+        self.pour_run(ShardRun { start: ShardBlock(0), count: u64::MAX }).await?;
+        Ok(self.log.last_lsn())
+    }
+
+    /// As [`Self::pour`], of the blocks of `run`.
+    pub(super) async fn pour_run(&self, run: ShardRun) -> Result<(), VolumeError> {
+        let mut from = run.start;
+        loop {
+            self.shared.alive()?;
+            match self.pour_some(from, run.end()) {
+                Poured::All => return Ok(()),
+                Poured::Below(next) => {
+                    from = next;
+                    self.core.runtime.pause().await;
+                }
+                Poured::Full(next) => {
+                    from = next;
+                    self.log.room().await?;
+                }
+            }
+        }
+    }
+
+    fn pour_some(&self, from: ShardBlock, end: ShardBlock) -> Poured {
+        let mut maps = self.maps.borrow_mut();
+        let mut cache = self.core.cache.borrow_mut();
+        let mut at = from;
+        for _ in 0..POUR_BLOCKS / u64::from(ENTRY_MAX_BLOCKS) {
+            let Some((run, Held)) = maps.unlogged.next_from(at) else { return Poured::All };
+            if run.start >= end {
+                return Poured::All;
+            }
+            let count = run.count.min(end.0 - run.start.0).min(u64::from(ENTRY_MAX_BLOCKS));
+            let entry = ShardRun { start: run.start, count };
+            if self.log_held(&mut maps, &mut cache, entry).is_err() {
+                return Poured::Full(entry.start);
+            }
+            at = entry.end();
+        }
+        Poured::Below(at)
+    }
+
+    /// Sees to it that nothing is in memory only for long.
+    fn watch_unlogged(&self) {
+        if self.watching.replace(true) {
+            return;
+        }
+        // Closed by now, if it is not there.
+        let Ok(shard) = self.core.shard(self.volume) else { return };
+        let (shard, runtime) = (Rc::downgrade(&shard), self.core.runtime.clone());
+        self.core.runtime.spawn(async move {
+            loop {
+                runtime.sleep(UNLOGGED_AGE).await;
+                let Some(shard) = shard.upgrade() else { return };
+                if shard.shared.alive().is_err() {
+                    return;
+                }
+                // A log without room gets some, or the next flush is told. One that fails stops
+                // the volume, and its next user is told.
+                if let Ok(position) = shard.pour().await {
+                    drop(shard.log.sync(position).await);
+                }
+                if shard.maps.borrow().unlogged.is_empty() {
+                    shard.watching.set(false);
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The cut is published: what it had in memory needs no other place. Does some of it, from a
+    /// block on, and tells where to go on: to let go of a cache full of blocks takes long.
+    pub(super) fn settle_frozen(&self, from: ShardBlock) -> Option<ShardBlock> {
+        let maps = &mut *self.maps.borrow_mut();
+        if maps.unlogged.is_empty() {
+            return None;
+        }
+        let mut cache = self.core.cache.borrow_mut();
+        let (mut at, mut left) = (None, POUR_BLOCKS);
+        while left > 0 {
+            let frozen = maps.frozen.as_mut()?;
+            let (run, place) = frozen.map.iter_from(at.unwrap_or(from)).next()?;
+            let part = ShardRun { start: run.start, count: run.count.min(left) };
+            if *place == Place::Memory {
+                // From here on the chunk is where it is.
+                frozen.map.remove(part);
+                cache.let_go(self.volume, part);
+                self.forget_unlogged(maps, part);
+                (at, left) = (Some(part.end()), left - part.count);
+            } else {
+                (at, left) = (Some(run.end()), left - 1);
+            }
+        }
+        at
+    }
+}
