@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::TortureError;
 use super::programme::{STEPS, Step};
@@ -45,7 +46,9 @@ impl Profile {
         let counts: BTreeMap<String, u64> =
             toml::from_str(&text).map_err(|error| malformed(Box::new(error)))?;
         counts.keys().try_for_each(|name| known(name))?;
-        Ok(Self { name: name.to_owned(), counts })
+        // Where a file lies is of no use to who reads the report.
+        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+        Ok(Self { name: stem.into_owned(), counts })
     }
 
     /// Changes counts by words `NAME=COUNT`.

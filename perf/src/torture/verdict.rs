@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::build::root;
 use super::job::{Done, Wrong};
 use super::profile::Profile;
 use crate::table::Table;
@@ -39,7 +40,10 @@ impl Verdict {
             );
             let replay = failed.map_or_else(
                 || step.replay.to_owned(),
-                |failed| format!("{}; log {}", step.replay, failed.log.display()),
+                |failed| {
+                    let log = failed.log.strip_prefix(root()).unwrap_or(&failed.log);
+                    format!("{}; log {}", step.replay, log.display())
+                },
             );
             Row {
                 name: step.name,
