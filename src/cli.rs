@@ -14,7 +14,9 @@ mod plain_disk;
 mod progress;
 mod s3_options;
 mod serve;
+pub mod sfs;
 mod snapshot;
+pub mod transfer;
 mod usage;
 pub mod volume;
 
@@ -67,6 +69,20 @@ fn run(cli: &Cli) -> Result<(), Error> {
             let wish = gc::Wish::of(*dry_run, command.as_ref())?;
             let settings = load(cli, None, logging::Kind::OneShot)?.settings;
             gc::run(&settings, wish, volume.as_ref(), *json)
+        }
+        Command::Import { name, image, size, resume, replace, json } => {
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let (size, resume, replace, json) = (*size, *resume, *replace, json.json);
+            let wish = transfer::Import { name, image, size, resume, replace, json };
+            transfer::import(&settings, &wish)
+        }
+        Command::Export { from, image, resume, overwrite, json } => {
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let (resume, overwrite, json) = (*resume, *overwrite, json.json);
+            transfer::export(&settings, &transfer::Export { from, image, resume, overwrite, json })
+        }
+        Command::Sfs { command } => {
+            sfs::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
         Command::Man { command: words } => man::print(command(), words),

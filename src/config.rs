@@ -20,7 +20,7 @@ mod resolve;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chunk::{Promises, VolumeName};
+use chunk::{Compression, Promises, VolumeName};
 use wal::VolumeId;
 
 pub use cache::{CachePolicy, DiskCache};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub disk_cache: DiskCache,
     /// What volumes promise that are made from now on.
     pub new_volumes: Promises,
+    /// How what goes to the store is compressed.
+    pub compression: Compression,
     /// How an S3 store is reached.
     pub s3: S3Settings,
 }

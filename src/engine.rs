@@ -15,6 +15,7 @@ mod fetch_flight;
 pub mod fetch_health;
 mod fetch_plan;
 pub mod fold;
+mod frame_tables;
 pub mod frozen;
 pub mod lease;
 pub mod limits;

@@ -9,6 +9,7 @@ use crate::cli::inspect::InspectError;
 use chunk::clones::{CloneError, DeleteError};
 use chunk::snapshot::SnapshotError;
 
+use crate::cli::transfer::error::TransferError;
 use crate::cli::volume::error::VolumeError;
 use crate::config::ConfigError;
 use crate::control::{ControlError, LockError};
@@ -143,6 +144,9 @@ pub enum Error {
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A disk was not moved in or out.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// A file could not be shown.
     #[error(transparent)]
     Inspect(#[from] InspectError),
@@ -182,6 +186,7 @@ impl Error {
             Self::Volume(error) => error.kind(),
             Self::Engine(error) => error.into(),
             Self::Serve(error) => error.kind(),
+            Self::Transfer(error) => error.kind(),
             Self::Inspect(error) => error.kind(),
             Self::NoCommand { .. } => ErrorKind::Invalid,
             Self::File { source, .. } => ErrorKind::of_io(source),

@@ -27,7 +27,7 @@ pub mod nudge;
 pub mod signals;
 pub mod stream;
 
-pub use clock::GlommioRuntime;
+pub use clock::{GlommioRuntime, start_computers};
 pub use cores::{CoreContext, CoreOptions, CorePlan, Cores};
 pub use disk::GlommioDisk;
 pub use listener::{BoundListener, IncomingFd, ListenAddr, Listener};

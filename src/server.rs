@@ -25,9 +25,11 @@ mod connection;
 pub mod copies;
 mod crew;
 mod descriptors;
+mod direct;
 mod drain;
 mod end;
 mod env;
+mod errand;
 mod errno;
 mod error;
 pub mod host_id;
@@ -62,13 +64,13 @@ use async_channel::{Receiver, Sender};
 use chunk::{SnapshotHeader, VolumeName, Workers};
 use wal::VolumeId;
 
-use crate::config::{ByteSize, DiskCache, NewVolume, Settings};
+use crate::config::{ByteSize, DiskCache, Listen, NewVolume, Settings};
 use crate::control::ControlRequest;
 use crate::engine::collect::Collected;
 use crate::engine::limits::RING_MESSAGES;
 use crate::engine::snapshot::NewSnapshot;
 use crate::runtime::cores::abort_on_panic;
-use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals};
+use crate::runtime::{CoreOptions, CorePlan, RingMesh, StopSignals, start_computers};
 
 pub use attach::AttachError;
 pub use collect::CollectError;
@@ -83,6 +85,7 @@ use attach::Attach;
 use clients::Clients;
 use copies::TakeSnapshot;
 use drain::Drain;
+use errand::Errand;
 use lead::Lead;
 use member::{Member, Order, Role, Shared};
 
@@ -196,6 +199,36 @@ pub fn snapshot(
     ask_alone(settings, |made| Role::Snapshot(Box::new(TakeSnapshot { name, id, new, made })))
 }
 
+/// Serves one client, which is a function of this process: it hears where to connect. If it writes
+/// and all went well, what it wrote is in the store when this returns. The caller holds the lock on
+/// the data directory.
+///
+/// # Errors
+/// If nothing can be served; else the outer result has what the function returns.
+pub fn errand<T: Send, E: Send>(
+    settings: &Settings,
+    writes: bool,
+    client: impl FnOnce(&Listen) -> Result<T, E> + Send,
+) -> Result<Result<T, E>, ServeError> {
+    let settings = alone(settings);
+    let address = Listen::Unix(settings.data_dir.join(limits::ERRAND_SOCKET));
+    let store = open_store(&settings)?;
+    let mut listeners = accept::bind(std::slice::from_ref(&address))?;
+    let listener = listeners.pop().expect("one address is one listener");
+    let (sender, over) = async_channel::bounded(1);
+    // The client's thread comes before the executors, whose pin it would inherit.
+    std::thread::scope(|scope| {
+        let client = scope.spawn(move || {
+            let outcome = client(&address);
+            // Fails only if the server has ended badly.
+            let _ = sender.send_blocking(writes && outcome.is_ok());
+            outcome
+        });
+        start(&settings, store, |cores, _| Ok(Role::Errand(Errand { listener, over, cores })))?;
+        Ok(client.join().expect("a panic ends the process"))
+    })
+}
+
 /// Does what brings something back, where no server runs.
 fn ask_alone<T>(
     settings: &Settings,
@@ -223,6 +256,7 @@ fn start(
     let plan = CorePlan::new(&options(settings))?;
     let cores = plan.cores();
     // All other threads were started before the executors, whose pin they would inherit.
+    start_computers(computers(cores)).map_err(ServeError::Workers)?;
     let shared = Shared {
         store,
         tuning: memory::tuning(settings, cores),
@@ -243,6 +277,13 @@ fn start(
     });
     let running = plan.start(seeds.collect(), member::run)?;
     running.join()?.into_iter().collect()
+}
+
+/// Threads that compute beside so many cores.
+fn computers(cores: u16) -> usize {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let free = available.saturating_sub(cores.into());
+    free.max(available / limits::PROCESSORS_PER_COMPUTER).max(1)
 }
 
 fn options(settings: &Settings) -> CoreOptions {

@@ -10,6 +10,10 @@ mod inspect;
 mod log;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/sfs.rs"]
+mod sfs;
+#[path = "cli/transfer.rs"]
+mod transfer;
 #[path = "cli/unit.rs"]
 mod unit;
 #[path = "cli/volume.rs"]

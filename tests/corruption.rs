@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::env;
 
+use chunk::Compression;
 use krait::sim::disk::{PowerLoss, Rot};
 use krait::sim::engine::Engine;
 use krait::sim::judge::{BLOCK_SECTORS, Command};
@@ -14,7 +15,7 @@ use krait::sim::world::{Damage, Outcome, Script, Specimen};
 use krait::sim::{Deed, Random, Scenario};
 
 /// Places that are damaged.
-const CORRUPTIONS: usize = 2000;
+const CORRUPTIONS: usize = 1500;
 
 /// First bytes of a record or an object that are damaged one by one: headers and the first
 /// entries are there.
@@ -52,8 +53,14 @@ const CUT: Deed = Deed { command: Command::Cut, kind: ZeroKind::Zero };
 
 /// A volume with map pages, chunks that they do not know, and records of both shards of two
 /// openings.
-fn specimen() -> Specimen<Engine> {
-    let scenario = Scenario { windows: std::iter::once(1010..1040).collect(), ..Scenario::calm() };
+fn specimen(compression: Compression) -> Specimen<Engine> {
+    let mut scenario =
+        Scenario { windows: std::iter::once(1010..1040).collect(), ..Scenario::calm() };
+    scenario.tuning.compression = compression;
+    if compression != Compression::None {
+        // Chunks with more frames than one.
+        scenario.tuning.chunk_blocks = 24;
+    }
     let folded = [write(1010, 12), CUT, write(1020, 12), zero(1012, 3, ZeroKind::Zero), CUT];
     let unfolded = [write(1030, 4), zero(1034, 2, ZeroKind::Discard), CUT];
     let logged = [write(1016, 2), FLUSH, write(1022, 5), zero(1036, 1, ZeroKind::Zero), FLUSH];
@@ -103,7 +110,17 @@ fn kind_of(damage: &Damage) -> String {
 
 #[test]
 fn damage_is_detected_or_harmless_wherever_it_is() {
-    let mut specimen = specimen();
+    suffer_all(Compression::None);
+}
+
+/// What is compressed has fewer places, and damage to one of them changes many blocks.
+#[test]
+fn damage_to_compressed_chunks_is_detected_or_harmless_wherever_it_is() {
+    suffer_all(Compression::Lz4);
+}
+
+fn suffer_all(compression: Compression) {
+    let mut specimen = specimen(compression);
     let all = damages(&specimen);
     let most = number("KRAIT_CORRUPTIONS").unwrap_or(CORRUPTIONS);
     let only = number("KRAIT_CORRUPTION");

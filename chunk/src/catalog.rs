@@ -1,5 +1,7 @@
 //! Which volumes a store has: `names/<name>` says which volume has a name.
 
+mod rename;
+
 use std::io;
 
 use wal::VolumeId;
@@ -16,6 +18,8 @@ use crate::manifest_log::{PublishError, holds, publish};
 use crate::promises::Promises;
 use crate::sealed::Sealed;
 use crate::store::{ObjectName, ObjectStore, StoreError};
+
+pub use rename::{RenameError, rename};
 
 const NAME: Sealed = Sealed { what: "volume name", magic: *b"KRTVNAME", version: 1, features: 0 };
 
@@ -76,22 +80,36 @@ pub struct NewVolume {
 /// # Errors
 /// If the name is taken, the geometry is impossible, or the store fails.
 pub async fn create<S: ObjectStore>(store: &S, new: NewVolume) -> Result<Manifest, CreateError> {
+    let name = new.name.clone();
+    create_as(store, new, &name).await
+}
+
+/// As [`create`], but the volume is found under another name: it is not yet what its own one says,
+/// and gets that by [`rename`].
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_as<S: ObjectStore>(
+    store: &S,
+    new: NewVolume,
+    name: &VolumeName,
+) -> Result<Manifest, CreateError> {
     if !valid_size(new.size_bytes) {
         return Err(CreateError::Size { bytes: new.size_bytes });
     }
     if !valid_stripe(new.stripe_shift) {
         return Err(CreateError::Stripe { shift: new.stripe_shift });
     }
-    let object = new.name.object_name();
-    let body = encode_name(&new.name, new.id);
-    let (name, id) = (new.name.clone(), new.id);
-    let is_anothers = |found: &[u8]| decode_name(found, &name).is_ok_and(|found| found != id);
+    let object = name.object_name();
+    let body = encode_name(name, new.id);
+    let id = new.id;
+    let is_anothers = |found: &[u8]| decode_name(found, name).is_ok_and(|found| found != id);
     let manifest = first_manifest(new);
     match store.head(&object).await {
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
         Ok(_) if holds(store, &object, &body, is_anothers).await? => return Ok(manifest),
-        Ok(_) => return Err(CreateError::Exists { name: manifest.name }),
+        Ok(_) => return Err(CreateError::Exists { name: name.clone() }),
     }
     let first = ManifestSeq::FIRST;
     publish(store, manifest.volume, first, manifest.encode(first), &[]).await?;
@@ -102,7 +120,7 @@ pub async fn create<S: ObjectStore>(store: &S, new: NewVolume) -> Result<Manifes
         }
         Err(StoreError::Exists { .. }) => {
             store.delete(&first.object_name(manifest.volume)).await?;
-            Err(CreateError::Exists { name: manifest.name })
+            Err(CreateError::Exists { name: name.clone() })
         }
         Err(error) => Err(error.into()),
     }
@@ -125,6 +143,7 @@ fn first_manifest(new: NewVolume) -> Manifest {
         unfolded: Vec::new(),
         parent: None,
         ancestors: Ancestors::default(),
+        compressed_since: None,
     }
 }
 

@@ -2,8 +2,10 @@
 //! which. Its index is also the change that it makes to the map of the volume.
 
 mod builder;
+mod frames;
 mod header;
 mod index;
+mod worth;
 
 use wal::{Epoch, Extent, Layout, Lba, ShardId, VolumeId};
 
@@ -11,7 +13,8 @@ use crate::extent_map::Piece;
 use crate::ids::{ChunkId, PayloadBlock};
 
 pub use builder::ChunkBuilder;
-pub use index::{ChunkIndex, payload_range, read_index};
+pub use frames::{Compression, CompressionError, Frames};
+pub use index::{ChunkIndex, payload_range, read_frames, read_index};
 
 /// What a chunk says about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

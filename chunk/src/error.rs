@@ -54,6 +54,12 @@ pub enum FormatError {
         /// What differs.
         field: &'static str,
     },
+    /// Compressed bytes that are none: no decoder makes anything of them.
+    #[error("{what}: it cannot be decompressed")]
+    Packed {
+        /// The structure.
+        what: &'static str,
+    },
     /// A field has a value that no sound structure has.
     #[error("{what}: {field} cannot be {value}")]
     Field {

@@ -29,7 +29,9 @@ pub mod store;
 mod together;
 pub mod workers;
 
-pub use chunk::{ChunkBuilder, ChunkIndex, ChunkInfo, Content, Entry, block_crc};
+pub use chunk::{
+    ChunkBuilder, ChunkIndex, ChunkInfo, Compression, Content, Entry, Frames, block_crc,
+};
 pub use directory::{DirectorySegment, PageRef, SegmentIdentity, SegmentIndex};
 pub use error::{ErrorKind, FormatError, ReadError};
 pub use extent_map::{ExtentMap, Piece};

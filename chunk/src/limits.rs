@@ -18,6 +18,18 @@ pub const CHUNK_ENTRY_BYTES: usize = 32;
 /// Bytes of a chunk's header, one block.
 pub const CHUNK_HEADER_BYTES: usize = BLOCK_BYTES;
 
+/// Payload blocks of one frame, of which the last one of a chunk may have fewer: 64 KiB. What is
+/// compressed together is read together, so a frame is as long as one more request is worth (see
+/// [`CHECK_GAP_BLOCKS`]); longer ones compress hardly better, for LZ4 looks back 64 KiB.
+pub const FRAME_BLOCKS: u32 = 16;
+
+/// Frames of one chunk at most.
+pub const MAX_FRAMES: usize = MAX_PAYLOAD_BLOCKS.div_ceil(FRAME_BLOCKS) as usize;
+
+/// A frame is stored compressed if that saves one in so many bytes; otherwise it is not worth
+/// reading all of it for one of its blocks.
+pub const FRAME_GAIN: usize = 8;
+
 const MAX_INDEX_BYTES: usize =
     MAX_CHUNK_ENTRIES as usize * CHUNK_ENTRY_BYTES + MAX_PAYLOAD_BLOCKS as usize * 4;
 

@@ -66,6 +66,9 @@ pub struct Manifest {
     pub parent: Option<Parent>,
     /// Other volumes whose objects this one refers to.
     pub ancestors: Ancestors,
+    /// If set, chunks of this incarnation and later ones may be compressed, so their headers have to
+    /// be looked at; all others have their blocks as they are.
+    pub compressed_since: Option<Incarnation>,
 }
 
 pub(crate) const WHAT: &str = "manifest";
@@ -75,6 +78,12 @@ impl Manifest {
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.size_bytes.div_ceil(BLOCK_BYTES as u64)
+    }
+
+    /// Whether the blocks of a chunk may be compressed.
+    #[must_use]
+    pub fn may_be_compressed(&self, chunk: ChunkId) -> bool {
+        self.compressed_since.is_some_and(|since| chunk.incarnation() >= since)
     }
 
     /// Tells whose the objects are that this refers to.
@@ -117,6 +126,10 @@ impl Manifest {
         for (n, id) in sorted.iter().enumerate() {
             let known = id.incarnation() <= self.incarnation;
             must(known && (n == 0 || sorted[n - 1] != *id), "unfolded chunk", id.raw())?;
+        }
+        if let Some(since) = self.compressed_since {
+            let known = since.0 > 0 && since <= self.incarnation;
+            must(known, "first compressed incarnation", since.0)?;
         }
         let is_own = self.parent.as_ref().is_some_and(|parent| parent.volume == self.volume);
         must(!is_own, "parent", 1)?;

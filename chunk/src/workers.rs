@@ -34,11 +34,22 @@ impl Workers {
     /// # Panics
     /// If no thread is asked for.
     pub fn start(threads: usize) -> std::io::Result<Self> {
+        Self::start_as("worker", threads)
+    }
+
+    /// As [`Self::start`], with another name.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_as(name: &str, threads: usize) -> std::io::Result<Self> {
         assert!(threads > 0, "work needs a thread");
         let (jobs, queue) = bounded(MAX_QUEUED_JOBS);
         for n in 0..threads {
             let queue = queue.clone();
-            let builder = std::thread::Builder::new().name(format!("worker-{n}"));
+            let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
             builder.spawn(move || serve(&queue))?;
         }
         Ok(Self { jobs })

@@ -8,10 +8,10 @@ use chunk::clones::Pin;
 use chunk::map_object::{MapPart, parts};
 use chunk::snapshot::HEADER_BYTES;
 use chunk::{
-    Ancestors, ChunkBuilder, ChunkId, ChunkIndex, Cut, DirectorySegment, Durability, Fencing,
-    LeaseTerm, Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef,
-    PageRun, Parent, PayloadBlock, Promises, SegmentIdentity, SegmentIndex, Snapshot, SnapshotId,
-    SnapshotName, VolumeName,
+    Ancestors, ChunkBuilder, ChunkId, ChunkIndex, Compression, Cut, DirectorySegment, Durability,
+    Fencing, LeaseTerm, Manifest, ManifestSeq, MapObjectBuilder, MapPage, PageIdentity, PageIndex,
+    PageRef, PageRun, Parent, PayloadBlock, Promises, SegmentIdentity, SegmentIndex, Snapshot,
+    SnapshotId, SnapshotName, VolumeName,
 };
 use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, Lba, Lsn, ShardId, VolumeId};
 
@@ -82,6 +82,22 @@ fn the_chunk_is_as_documented() {
     assert_eq!(ChunkIndex::decode_as(&example, VOLUME, id(7)).unwrap(), index);
 }
 
+#[test]
+fn the_compressed_chunk_is_as_documented() {
+    let mut chunk = ChunkBuilder::new(VOLUME, id(9), Layout::new(10, 1).unwrap(), Epoch(43));
+    assert_eq!(chunk.push_data(Lba(7), &[0x61; 16 * BLOCK_BYTES]), 16);
+    let last: Vec<u8> = (0..BLOCK_BYTES as u64).map(|n| b'a' + (n % 26) as u8).collect();
+    assert_eq!(chunk.push_data(Lba(40), &last), 1);
+    let (bytes, index) = chunk.finish_as(Compression::Lz4);
+    // What an encoder makes of bytes is its own affair; the example is one that decodes.
+    let example = documented("frames", &bytes);
+    let found = ChunkIndex::decode_as(&example, VOLUME, id(9)).unwrap();
+    assert_eq!(found, index);
+    let frames: Vec<_> = found.frames().of_object(0..17, &example).collect();
+    assert_eq!(frames[0].1.as_deref(), Ok(&[0x61; 16 * BLOCK_BYTES][..]));
+    assert_eq!(frames[1].1.as_deref(), Ok(&last[..]));
+}
+
 fn page() -> MapPage {
     let mut page = MapPage::new();
     page.put_data(5, id(7), PayloadBlock(0), &[0x1234_5678]);
@@ -146,6 +162,7 @@ fn manifest() -> Manifest {
         unfolded: vec![id(7)],
         parent: None,
         ancestors: Ancestors::default(),
+        compressed_since: None,
     }
 }
 
@@ -153,6 +170,13 @@ fn manifest() -> Manifest {
 fn the_manifest_is_as_documented() {
     let manifest = manifest();
     let example = documented("manifest", &manifest.encode(ManifestSeq(9)));
+    assert_eq!(Manifest::decode_as(&example, VOLUME, ManifestSeq(9)).unwrap(), manifest);
+}
+
+#[test]
+fn the_manifest_of_compressed_chunks_is_as_documented() {
+    let manifest = Manifest { compressed_since: Some(Incarnation(2)), ..manifest() };
+    let example = documented("compressed", &manifest.encode(ManifestSeq(9)));
     assert_eq!(Manifest::decode_as(&example, VOLUME, ManifestSeq(9)).unwrap(), manifest);
 }
 

@@ -2,6 +2,8 @@
 
 mod copies;
 mod promises;
+mod serving;
+mod sfs;
 
 use std::path::PathBuf;
 
@@ -9,6 +11,7 @@ use chunk::VolumeName;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::clone::Source;
 use super::help;
 use super::s3_options::S3Options;
 use crate::config::key::Key;
@@ -16,6 +19,8 @@ use crate::config::{Flags, NewVolume, VolumeSize, Wait};
 
 pub(super) use copies::{CloneCommand, SnapshotCommand};
 pub(super) use promises::PromiseOptions;
+pub(super) use serving::ServingOptions;
+pub(super) use sfs::SfsCommand;
 
 /// Virtual disks for KVM hosts, served over NBD from a local write-ahead log and kept in an
 /// object store.
@@ -69,63 +74,6 @@ pub(super) struct GlobalOptions {
     verbose: u8,
 }
 
-/// Options of the commands that serve, or explain how they would.
-#[derive(Args, Debug)]
-pub(super) struct ServingOptions {
-    /// Where NBD clients connect: unix:PATH or tcp:HOST:PORT; may be given several times [default:
-    /// unix:DATA_DIR/nbd.sock] [env: KRAIT_LISTEN, separated by commas]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<String>,
-
-    /// A volume that no client may write to; may be given several times [default: none] [env:
-    /// KRAIT_READ_ONLY, separated by commas]
-    #[arg(long, value_name = "NAME")]
-    read_only: Vec<String>,
-
-    /// Most bytes of the write-ahead log of one volume [default: a tenth of the free disk, 256M to
-    /// 4G] [env: KRAIT_WAL_CAP]
-    #[arg(long, value_name = "SIZE")]
-    wal_cap: Option<String>,
-
-    /// Bytes of one segment file of the write-ahead log [default: 16M] [env: KRAIT_WAL_SEGMENT]
-    #[arg(long, value_name = "SIZE")]
-    wal_segment: Option<String>,
-
-    /// Age of data outside of the object store that starts an upload [default: 10] [env:
-    /// KRAIT_RPO_SECONDS]
-    #[arg(long, value_name = "SECONDS")]
-    rpo_seconds: Option<String>,
-
-    /// Amount of data outside of the object store that starts an upload [default: 64M for a bucket,
-    /// else half of the log or a quarter of the memory, an eighth below 2G] [env:
-    /// KRAIT_RPO_BYTES]
-    #[arg(long, value_name = "SIZE")]
-    rpo_bytes: Option<String>,
-
-    /// How long garbage stays in the store before it is removed, at least 40 [default: 60] [env:
-    /// KRAIT_GC_GRACE_SECONDS]
-    #[arg(long, value_name = "SECONDS")]
-    gc_grace_seconds: Option<String>,
-
-    /// Most bytes of the cache of chunks on the local disk [default: for an S3 store a tenth of the
-    /// free disk, 8G at most; otherwise none] [env: KRAIT_CACHE_DISK]
-    #[arg(long, value_name = "SIZE")]
-    cache_disk: Option<String>,
-
-    /// What goes from that cache: with `lru`, when it is full, what was not used for longest; with
-    /// `ttl=30m` also what was not used for half an hour [default: lru] [env: KRAIT_CACHE_POLICY]
-    #[arg(long, value_name = "POLICY")]
-    cache_policy: Option<String>,
-
-    /// A volume whose chunks stay in that cache when others want their room; repeat for several
-    /// [env: KRAIT_CACHE_PIN, separated by commas]
-    #[arg(long, value_name = "VOLUME")]
-    cache_pin: Vec<String>,
-
-    #[command(flatten)]
-    promises: PromiseOptions,
-}
-
 /// How output is written.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct JsonOption {
@@ -176,6 +124,48 @@ pub(super) enum Command {
         json: bool,
         #[command(subcommand)]
         command: Option<GcCommand>,
+    },
+    /// Make a volume of an image: a file, a block device, or what comes through a pipe
+    #[command(after_long_help = help::IMPORT)]
+    Import {
+        /// Name of the volume, which is made: 1 to 54 of a-z, 0-9, '.', '_' and '-'
+        name: VolumeName,
+        /// The image; - for standard input
+        image: PathBuf,
+        /// Size of the volume, not less than that of the image [default: that of the image]
+        #[arg(long)]
+        size: Option<VolumeSize>,
+        /// Go on with an import that was cut off, from this byte on
+        #[arg(long, value_name = "OFFSET")]
+        resume: Option<u64>,
+        /// When all of the image is in the store, delete the volume that has the name now
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Write a volume or a snapshot to an image
+    #[command(after_long_help = help::EXPORT)]
+    Export {
+        /// VOLUME@SNAPSHOT, or VOLUME for that volume as it is now
+        #[arg(value_name = "VOLUME[@SNAPSHOT]")]
+        from: Source,
+        /// The image: a file, which is made, or a block device; - for standard output
+        image: PathBuf,
+        /// Go on with an export that was cut off, from this byte on
+        #[arg(long, value_name = "OFFSET")]
+        resume: Option<u64>,
+        /// Replace what is in the file or device
+        #[arg(long)]
+        overwrite: bool,
+        #[command(flatten)]
+        json: JsonOption,
+    },
+    /// Put a directory into a volume and read it back: the simple file system
+    #[command(after_long_help = help::SFS)]
+    Sfs {
+        #[command(subcommand)]
+        command: SfsCommand,
     },
     /// Show what a file or object of Krait's says: a WAL segment, chunk, map object, manifest or
     /// snapshot
@@ -355,23 +345,7 @@ impl GlobalOptions {
             promises.each(&mut add);
         }
         if let Some(serving) = serving {
-            add(Key::WalCap, &serving.wal_cap);
-            add(Key::WalSegment, &serving.wal_segment);
-            add(Key::RpoSeconds, &serving.rpo_seconds);
-            add(Key::RpoBytes, &serving.rpo_bytes);
-            add(Key::GcGrace, &serving.gc_grace_seconds);
-            add(Key::CacheDisk, &serving.cache_disk);
-            add(Key::CachePolicy, &serving.cache_policy);
-            serving.promises.each(&mut add);
-            if !serving.listen.is_empty() {
-                values.push((Key::Listen, serving.listen.clone()));
-            }
-            if !serving.cache_pin.is_empty() {
-                values.push((Key::CachePin, serving.cache_pin.clone()));
-            }
-            if !serving.read_only.is_empty() {
-                values.push((Key::ReadOnly, serving.read_only.clone()));
-            }
+            values.extend(serving.values());
         }
         Flags { config: self.config.clone(), values }
     }

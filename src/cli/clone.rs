@@ -23,7 +23,8 @@ use crate::error::Error;
 /// now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Source {
-    volume: VolumeName,
+    /// The volume.
+    pub(super) volume: VolumeName,
     snapshot: Option<SnapshotName>,
 }
 

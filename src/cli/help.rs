@@ -15,6 +15,36 @@ recovered meanwhile; a client of one of them waits for it. SIGTERM and SIGINT en
 0 when requests under way are finished, all logs are durable, and all is uploaded or 10 seconds are
 over: what is left is in the log. TCP has no encryption and no password.";
 
+pub(super) const IMPORT: &str = "\
+Examples:
+  krait import golden debian.raw
+  zstdcat debian.raw.zst | krait import golden - --size 20G
+  krait import golden debian.raw --resume 1342177280
+      Go on where an import was cut off, which says from where
+
+Raw images; for others, `qemu-img convert -O raw IN /dev/stdout`, or its NBD target. Holes and zeros are
+not sent. Until all of it is there the volume is named NAME.importing, and `krait volume delete` removes
+what is left of an import that nobody goes on with. Works with and without a server; without one, all
+of it is in the object store at the end. Exit code 4: the name is taken, or an import was begun.";
+
+pub(super) const SFS: &str = "\
+Examples:
+  krait volume create demo --size 1G
+  krait sfs put ./dir --volume demo && krait sfs verify demo
+  krait sfs get demo ./again
+
+A file system that is written once, with a checksum for each file, to see a volume at work without a
+guest. Works with and without a server. Exit code 6: something is not what was put.";
+
+pub(super) const EXPORT: &str = "\
+Examples:
+  krait export vm1@before-upgrade vm1.raw
+  krait export vm1@before-upgrade - | zstd > vm1.raw.zst
+
+Raw. Files get holes where the volume has none but zeros, pipes get the zeros. Of a volume that is being
+written to, make a snapshot: an export reads one block after the other, while the volume changes. A
+file that is not complete is shorter than the volume. Exit code 4: the file exists.";
+
 pub(super) const CREATE: &str = "\
 Examples:
   krait volume create vm1 --size 20G

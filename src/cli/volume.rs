@@ -2,7 +2,7 @@
 
 mod attach;
 mod check;
-mod delete;
+pub(super) mod delete;
 mod drain;
 pub mod error;
 mod info;
@@ -64,7 +64,7 @@ pub(super) fn run(settings: &Settings, command: &VolumeCommand) -> Result<(), Er
 pub(super) struct Known {
     pub(super) id: VolumeId,
     seq: ManifestSeq,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
 }
 
 /// Reads the newest manifest of the volume with this name.
@@ -165,7 +165,7 @@ fn create(
 }
 
 /// A volume with an identity of its own, created now.
-fn new_volume(
+pub(super) fn new_volume(
     settings: &Settings,
     name: &VolumeName,
     size: VolumeSize,

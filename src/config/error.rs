@@ -126,6 +126,9 @@ pub enum ValueError {
     /// No promise of a volume.
     #[error(transparent)]
     Promise(#[from] chunk::PromiseError),
+    /// No way of compressing.
+    #[error(transparent)]
+    Compression(#[from] chunk::chunk::CompressionError),
     /// Not a setting of an S3 store.
     #[error(transparent)]
     S3(#[from] s3::S3ConfigError),

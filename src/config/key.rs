@@ -39,6 +39,8 @@ pub enum Key {
     Fencing,
     /// How long a lease lasts.
     LeaseSeconds,
+    /// How what goes to the store is compressed.
+    Compression,
     /// Server of an S3 store.
     S3Endpoint,
     /// Region of an S3 store.
@@ -67,7 +69,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order that `config explain` shows them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::DataDir,
         Self::Store,
         Self::Cores,
@@ -86,6 +88,7 @@ impl Key {
         Self::Durability,
         Self::Fencing,
         Self::LeaseSeconds,
+        Self::Compression,
         Self::S3Endpoint,
         Self::S3Region,
         Self::S3PathStyle,
@@ -122,6 +125,7 @@ impl Key {
             Self::Durability => "volume.durability",
             Self::Fencing => "volume.fencing",
             Self::LeaseSeconds => "volume.lease_seconds",
+            Self::Compression => "volume.compression",
             Self::S3Endpoint => "s3.endpoint",
             Self::S3Region => "s3.region",
             Self::S3PathStyle => "s3.path_style",
@@ -159,6 +163,7 @@ impl Key {
             Self::Durability => "KRAIT_VOLUME_DURABILITY",
             Self::Fencing => "KRAIT_VOLUME_FENCING",
             Self::LeaseSeconds => "KRAIT_VOLUME_LEASE_SECONDS",
+            Self::Compression => "KRAIT_VOLUME_COMPRESSION",
             Self::S3Endpoint => "KRAIT_S3_ENDPOINT",
             Self::S3Region => "KRAIT_S3_REGION",
             Self::S3PathStyle => "KRAIT_S3_PATH_STYLE",
@@ -196,6 +201,7 @@ impl Key {
             Self::Durability => "--durability",
             Self::Fencing => "--fencing",
             Self::LeaseSeconds => "--lease-seconds",
+            Self::Compression => "--compression",
             Self::S3Endpoint => "--s3-endpoint",
             Self::S3Region => "--s3-region",
             Self::S3PathStyle => "--s3-path-style",

@@ -87,6 +87,12 @@ pub struct VolumeStatus {
     /// Written by clients since the volume was opened, in whole blocks.
     #[serde(default)]
     pub written_bytes: u64,
+    /// Blocks that were sealed since then, in bytes; compactions count again.
+    #[serde(default)]
+    pub sealed_bytes: u64,
+    /// What these take in the store, as they may be compressed.
+    #[serde(default)]
+    pub stored_bytes: u64,
     /// What the server has asked of the store for this volume since it started.
     #[serde(default)]
     pub traffic: Option<TrafficStatus>,

@@ -19,6 +19,7 @@ fn settings(data_dir: &Path) -> Settings {
             pin: Vec::new(),
         },
         gc_grace: std::time::Duration::from_secs(60),
+        compression: chunk::Compression::None,
         new_volumes: chunk::Promises::default(),
         s3: crate::config::S3Settings::default(),
         cores: 1,

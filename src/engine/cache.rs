@@ -85,6 +85,23 @@ impl BlockCache {
         Some(self.bytes(slot))
     }
 
+    /// The newest content of a run of blocks, in parts as long as they lie in memory, if all of it
+    /// is here.
+    pub fn get_run(&mut self, volume: VolumeNo, run: ShardRun) -> Option<Vec<&[u8]>> {
+        let mut places: Vec<(usize, usize, usize)> = Vec::new();
+        for block in (run.start.0..run.end().0).map(ShardBlock) {
+            let slot = *self.index.get(&Key::newest(volume, block))?;
+            self.slots[slot as usize].referenced = true;
+            let (slab, at) = place(slot);
+            match places.last_mut() {
+                Some((same, _, end)) if (*same, *end) == (slab, at) => *end += BLOCK_BYTES,
+                _ => places.push((slab, at, at + BLOCK_BYTES)),
+            }
+        }
+        let bytes = |(slab, from, to): (usize, usize, usize)| &self.slabs[slab][from..to];
+        Some(places.into_iter().map(bytes).collect())
+    }
+
     /// As [`Self::get`], without touching the block's place in the order.
     #[must_use]
     pub fn peek(&self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
@@ -330,6 +347,20 @@ mod tests {
         cache.hold(VOLUME, ShardBlock(2), &content(5));
         cache.forget(VOLUME, ShardBlock(0), 1 << 40);
         assert_eq!((cache.blocks(), cache.held()), (0, 0));
+    }
+
+    #[test]
+    fn a_run_comes_in_parts_that_lie_side_by_side() {
+        let mut cache = BlockCache::new(8);
+        for block in [1, 2, 3, 7, 4] {
+            cache.put(VOLUME, ShardBlock(block), &content(block as u8));
+        }
+        let run = |start, count| ShardRun { start: ShardBlock(start), count };
+        let found = cache.get_run(VOLUME, run(1, 4)).expect("all of it is here");
+        let lengths: Vec<_> = found.iter().map(|part| part.len() / BLOCK_BYTES).collect();
+        assert_eq!(lengths, [3, 1], "block 7 lies between");
+        assert_eq!(found.concat(), [content(1), content(2), content(3), content(4)].concat());
+        assert_eq!(cache.get_run(VOLUME, run(4, 2)), None, "there is no block 5");
     }
 
     #[test]

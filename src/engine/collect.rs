@@ -75,6 +75,8 @@ pub(super) struct Collector {
     passing: Turn,
     /// What is unneeded, and since when that is known.
     unneeded: RefCell<AHashMap<ObjectName, Duration>>,
+    /// Blocks of the chunks that may be compressed.
+    blocks: RefCell<AHashMap<ChunkId, u32>>,
 }
 
 /// An object of the volume.
@@ -108,7 +110,7 @@ impl<E: Env> Core<E> {
     pub async fn survey(&self, volume: VolumeId) -> Result<Collected, VolumeError> {
         let found = list_objects(self, volume).await?;
         let (_, manifest) = newest_manifest(self, volume).await?;
-        let (_, collected, _) = judge(self, &manifest, &found).await?;
+        let (_, collected, _) = judge(self, &manifest, &found, &RefCell::default()).await?;
         Ok(collected)
     }
 }
@@ -159,7 +161,8 @@ impl<E: Env> Coordinator<E> {
         };
         assert!(manifest.unfolded.is_empty(), "nothing that is listed counts as unneeded");
         let roots = self.rooting.take().await;
-        let (reach, mut collected, victims) = judge(core, &manifest, &found).await?;
+        let (reach, mut collected, victims) =
+            judge(core, &manifest, &found, &self.collector.blocks).await?;
         self.sweep(&roots, &found, &reach, &mut collected).await?;
         drop(roots);
         for some in victims.chunks(COMPACT_AT_A_TIME) {
@@ -250,10 +253,12 @@ async fn judge<E: Env>(
     core: &Core<E>,
     manifest: &Manifest,
     found: &[Found],
+    blocks: &RefCell<AHashMap<ChunkId, u32>>,
 ) -> Result<(Reach, Collected, Vec<ChunkId>), VolumeError> {
     let mut reach = Reach::new(manifest.volume);
     reach.add(core, manifest, Root::Newest).await?;
     add_snapshots(core, manifest.volume, &mut reach).await?;
+    reach.learn_blocks(core, manifest, blocks).await?;
     let mut collected = tell(found, &reach);
     let victims = choose(found, &reach, &collected, core.tuning.gc_pass_bytes);
     collected.victims = victims.len() as u64;
@@ -295,7 +300,7 @@ fn choose(found: &[Found], reach: &Reach, collected: &Collected, most: u64) -> V
         .iter()
         .filter(|object| object.is_chunk)
         .filter_map(|object| {
-            let needed = u64::from(reach.live_blocks(object.id)?) * BLOCK_BYTES as u64;
+            let needed = reach.needed_bytes(object.id, object.bytes)?;
             let share = needed as f64 / object.bytes.max(1) as f64;
             let age = (newest - object.id.incarnation().0 + 1) as f64;
             let worth = (1.0 - share).max(0.0) * age.sqrt() / (1.0 + share);
@@ -335,15 +340,10 @@ fn tell(found: &[Found], reach: &Reach) -> Collected {
             told.garbage_bytes += object.bytes;
             continue;
         }
-        match reach.live_blocks(object.id).filter(|_| object.is_chunk) {
-            Some(blocks) => {
-                told.live_bytes += (u64::from(blocks) * BLOCK_BYTES as u64).min(object.bytes);
-            }
-            // A map, or a chunk that is not to be compacted: all of it counts as needed.
-            None => told.live_bytes += object.bytes,
-        }
-        told.kept_by_snapshots +=
-            u64::from(object.is_chunk && reach.live_blocks(object.id).is_none());
+        let needed = reach.needed_bytes(object.id, object.bytes).filter(|_| object.is_chunk);
+        // Of a map, or a chunk that is not to be compacted, all counts as needed.
+        told.live_bytes += needed.unwrap_or(object.bytes);
+        told.kept_by_snapshots += u64::from(object.is_chunk && needed.is_none());
     }
     told
 }

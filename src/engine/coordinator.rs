@@ -12,8 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunk::chunk::payload_range;
-use chunk::{ChunkIndex, Content, Cut, Manifest, ManifestSeq};
+use chunk::{ChunkBuilder, ChunkIndex, Content, Cut, Manifest, ManifestSeq};
 use wal::disk::Disk;
 use wal::runtime::Runtime;
 use wal::{Epoch, HoleKind, Lsn, ShardId};
@@ -26,7 +25,7 @@ use super::error::VolumeError;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask, Counts, ObjectIds, Sealed, ShardAsk};
-use super::packer::{Packer, Rest};
+use super::packer::Packer;
 use super::peers::Outcome;
 use super::shared::Shared;
 use super::signal::Signal;
@@ -274,26 +273,24 @@ impl<E: Env> Coordinator<E> {
     pub(super) async fn pack(
         &self,
         epoch: Epoch,
-        mut rests: Vec<Rest>,
+        mut rests: Vec<ChunkBuilder>,
     ) -> Result<Vec<ChunkIndex>, VolumeError> {
         if rests.len() == 1 {
-            let Rest { object, index } = rests.remove(0);
             let uploads = Uploads::new(self.core.clone(), self.shared.clone());
             let permit = self.core.uploads.take().await;
-            uploads.start_chunk(permit, index.clone(), object)?;
+            uploads.start_chunk(permit, rests.remove(0))?;
             uploads.finish().await?;
-            return Ok(vec![index]);
+            return Ok(uploads.take_chunks());
         }
         let mut packer = Packer::new(&self.core, &self.shared, &self.ids, epoch);
-        for Rest { object, index } in &rests {
-            for entry in index.entries() {
+        for rest in &rests {
+            for entry in rest.entries() {
                 let (extent, filter) = (entry.extent, entry.filter);
                 match entry.content {
                     Content::Zero => packer.hole(HoleKind::Zero, extent, filter).await?,
                     Content::Discard => packer.hole(HoleKind::Discard, extent, filter).await?,
                     Content::Data(first) => {
-                        let range = payload_range(first, extent.count() as u32);
-                        let payload = &object[range.start as usize..range.end as usize];
+                        let payload = rest.payload(first, extent.count() as u32);
                         packer.data(extent.lba(), payload).await?;
                     }
                 }
@@ -324,6 +321,7 @@ impl<E: Env> Coordinator<E> {
         let now = self.core.runtime.now();
         let age = |since: Duration| now.saturating_sub(since);
         sum.written = self.written.get() + self.shared.dirty_bytes();
+        (sum.sealed, sum.stored) = self.shared.sealed();
         sum.unpublished_age = self.cutting_since.get().or(self.dirty_since.get()).map(age);
         sum.published_age = self.published_at.get().map(age);
         Ok(sum)

@@ -14,6 +14,7 @@ use super::coordinator::Coordinator;
 use super::error::VolumeError;
 use super::fetch_flight::Fetches;
 use super::fetch_health::StoreHealth;
+use super::frame_tables::FrameTables;
 use super::limits::{CACHE_AGES, Tuning};
 use super::mesh::CoreId;
 use super::message::{Answer, Ask};
@@ -44,6 +45,8 @@ pub struct Core<E: Env> {
     pub health: RefCell<StoreHealth>,
     /// What is on its way from the store.
     pub(super) fetches: Fetches,
+    /// Where the payload of compressed chunks is.
+    pub(super) frame_tables: FrameTables,
     /// Blocks that are being read ahead.
     pub(super) ahead: Cell<u64>,
     /// Bytes that are being fetched for reads.
@@ -75,6 +78,7 @@ impl<E: Env> Core<E> {
             peers,
             health: RefCell::default(),
             fetches: Fetches::default(),
+            frame_tables: FrameTables::default(),
             ahead: Cell::new(0),
             tuning,
             host,
@@ -241,7 +245,7 @@ impl<E: Env> Core<E> {
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
             Ask::Keep(kept) => {
-                self.keep_parts(&kept).await;
+                self.keep_part(&kept).await;
                 Ok(Answer::Done)
             }
             Ask::Dirty { volume, urgent } => {

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::Env;
 use super::chunk_cache::ChunkKey;
 use super::error::VolumeError;
 use super::fetch_flight::{RangeFlight, timed_out};
-use super::fetch_plan::{ChunkJob, Job, Spot, Wanted, plan};
+use super::fetch_plan::{ChunkJob, Job, Spot, Wanted, plan, rounded};
 use super::limits::{COPY_QUANTUM_BYTES, FETCHES_PER_REQUEST};
 use super::log_state::Entry;
 use super::place::LogPlace;
@@ -165,8 +166,8 @@ impl<E: Env> Shard<E> {
 
     fn plan(&self, fetch: Fetch) -> VecDeque<Job> {
         let (core, lineage) = (&self.core, &self.shared.lineage);
-        let granule = core.chunk_cache.granule();
-        let chunks = plan(fetch.chunks, granule, |chunk, block| {
+        let around = |chunk, blocks| self.around(chunk, blocks);
+        let chunks = plan(fetch.chunks, around, |chunk, block| {
             let volume = lineage.writer(chunk);
             match core.fetches.find(volume, chunk, block) {
                 Ok(flight) => {
@@ -187,6 +188,15 @@ impl<E: Env> Shard<E> {
     /// What the caches know a chunk by: clones have the chunks of their ancestors in common.
     fn chunk_key(&self, chunk: ChunkId) -> ChunkKey {
         (self.shared.lineage.writer(chunk), chunk)
+    }
+
+    /// The blocks of a chunk that a read of the store takes along: whole slots of the cache on the
+    /// disk, and whole frames, where they are compressed.
+    fn around(&self, chunk: ChunkId, blocks: Range<u32>) -> Range<u32> {
+        let frames = self.core.frame_tables.get(self.chunk_key(chunk));
+        let framed = frames.filter(|frames| blocks.end <= frames.payload_blocks());
+        let blocks = framed.map_or(blocks.clone(), |frames| frames.around(blocks));
+        rounded(&blocks, self.core.chunk_cache.granule())
     }
 
     fn start(&self, job: Job, arrived: &Rc<Signal>) -> Running<E> {
@@ -275,9 +285,8 @@ impl<E: Env> Shard<E> {
                 if is_right {
                     return Ok(Ended::Taken);
                 }
-                let cache = &self.core.chunk_cache;
-                cache.forget(self.chunk_key(job.chunk), job.blocks.start);
-                Ok(Ended::Lost(job.into_store_job(cache.granule())))
+                self.core.chunk_cache.forget(self.chunk_key(job.chunk), job.blocks.start);
+                Ok(Ended::Lost(job.into_store_job(|chunk, blocks| self.around(chunk, blocks))))
             }
             Running::Store(job, flight) => {
                 let bytes = match flight.flight.outcome().expect("it has landed") {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use chunk::chunk::payload_range;
+use chunk::limits::FRAME_BLOCKS;
 use chunk::map_object::read_page;
 use chunk::{
-    ChunkId, ErrorKind, MapPage, ObjectName, ObjectStore, PageIdentity, PageIndex, PageRef,
+    ChunkId, ErrorKind, Frames, MapPage, ObjectName, ObjectStore, PageIdentity, PageIndex, PageRef,
     PayloadBlock, ReadError, StoreError,
 };
 use futures_lite::future::or;
@@ -23,7 +24,7 @@ use wal::{BLOCK_BYTES, VolumeId};
 use super::Env;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{READ_TIMEOUT, RETRY_FIRST};
+use super::limits::{FRAMES_AT_ONCE, READ_TIMEOUT, RETRY_FIRST};
 use super::read::longer;
 use super::shared::Shared;
 use super::signal::Signal;
@@ -58,7 +59,7 @@ impl<T: Clone> Flight<T> {
         }
     }
 
-    fn land(&self, outcome: Result<T, VolumeError>) {
+    pub(super) fn land(&self, outcome: Result<T, VolumeError>) {
         let before = self.outcome.replace(Some(outcome));
         assert!(before.is_none(), "a flight lands once");
         for signal in self.waiting.take() {
@@ -163,6 +164,13 @@ impl<E: Env> Core<E> {
         blocks: Range<u32>,
     ) -> Result<Rc<Vec<u8>>, VolumeError> {
         let name = shared.lineage.chunk_name(chunk);
+        let frames = match self.frames(shared, chunk).await {
+            Err(_) if planted::is(Bug::ZerosOnStoreError) => return Err(timed_out(&name)),
+            frames => frames?,
+        };
+        if let Some(frames) = frames.filter(Frames::is_framed) {
+            return self.get_framed(shared, &name, frames, (wanted, blocks)).await.map(Rc::new);
+        }
         let whole = payload_range(PayloadBlock(blocks.start), blocks.len() as u32);
         let least = payload_range(PayloadBlock(blocks.start), wanted.end - blocks.start);
         let get = async || {
@@ -180,6 +188,37 @@ impl<E: Env> Core<E> {
             return Err(timed_out(&name));
         }
         self.patiently(shared.volume, get).await.map(Rc::new)
+    }
+
+    /// The same, of a chunk with frames that may be compressed.
+    async fn get_framed(
+        &self,
+        shared: &Shared,
+        name: &ObjectName,
+        frames: Frames,
+        (wanted, blocks): (Range<u32>, Range<u32>),
+    ) -> Result<Vec<u8>, VolumeError> {
+        let corrupt = |found: String| VolumeError::Corrupt {
+            volume: shared.volume.to_string(),
+            lba: 0,
+            found: format!("{name}: {found}"),
+        };
+        if wanted.end > frames.payload_blocks() {
+            return Err(corrupt(format!("it has no payload block {}", wanted.end - 1)));
+        }
+        let blocks = blocks.start..blocks.end.min(frames.payload_blocks());
+        let range = frames.range(blocks.clone());
+        let get = async || Ok(self.store.get_range(name, range.clone()).await?);
+        if planted::is(Bug::ZerosOnStoreError) && get().await.is_err() {
+            return Err(timed_out(name));
+        }
+        let stored = self.patiently(shared.volume, get).await?;
+        let touched = blocks.end.div_ceil(FRAME_BLOCKS) - blocks.start / FRAME_BLOCKS;
+        let unpacked = match touched <= FRAMES_AT_ONCE {
+            true => frames.unpack(blocks, &stored),
+            false => self.runtime.compute(move || frames.unpack(blocks, &stored)).await,
+        };
+        unpacked.map_err(|error| corrupt(error.to_string()))
     }
 
     /// A map page as it is in the store.
@@ -228,7 +267,7 @@ impl<E: Env> Core<E> {
     }
 
     /// Asks the store again while it may help, in all no longer than a read may take.
-    async fn patiently<T, F>(&self, volume: VolumeId, ask: F) -> Result<T, VolumeError>
+    pub(super) async fn patiently<T, F>(&self, volume: VolumeId, ask: F) -> Result<T, VolumeError>
     where
         F: AsyncFn() -> Result<T, ReadError>,
     {

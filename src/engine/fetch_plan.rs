@@ -90,19 +90,18 @@ impl ChunkJob {
     }
 
     /// The same, from the store.
-    pub(super) fn into_store_job(self, granule: u32) -> Self {
-        let wanted = self.wanted();
-        let blocks = rounded(&wanted, granule);
+    pub(super) fn into_store_job(self, around: impl Fn(ChunkId, Range<u32>) -> Range<u32>) -> Self {
+        let blocks = around(self.chunk, self.wanted());
         Self { spot: Spot::Store, blocks, ..self }
     }
 }
 
 /// Turns what is wanted into reads. `look` tells where a payload block of a chunk can be had, and
-/// for how many blocks from it on that holds. Reads of the store begin and end at multiples of
-/// `granule` blocks of the payload.
+/// for how many blocks from it on that holds; `around`, which blocks around some a read of the store
+/// takes along.
 pub(super) fn plan(
     mut wanted: Vec<Wanted>,
-    granule: u32,
+    around: impl Fn(ChunkId, Range<u32>) -> Range<u32>,
     look: impl Fn(ChunkId, u32) -> (Spot, u32),
 ) -> Vec<ChunkJob> {
     wanted.sort_unstable_by_key(|part| (part.chunk, part.first.0, part.run.start));
@@ -118,7 +117,8 @@ pub(super) fn plan(
                 Spot::Cached => holds.min(slot_end - first),
                 Spot::Store => {
                     let open = jobs.last().filter(|job| job.takes(&spot, &part));
-                    let start = open.map_or(first / granule * granule, |job| job.blocks.start);
+                    let own = || around(part.chunk, first..first + 1).start;
+                    let start = open.map_or_else(own, |job| job.blocks.start);
                     holds.min(start + FETCH_BLOCKS as u32 - first)
                 }
             };
@@ -127,7 +127,7 @@ pub(super) fn plan(
             let range = match &spot {
                 Spot::Flying(flight) => flight.blocks.clone(),
                 Spot::Cached => part.blocks(),
-                Spot::Store => rounded(&part.blocks(), granule),
+                Spot::Store => around(part.chunk, part.blocks()),
             };
             match jobs.last_mut().filter(|job| job.takes(&spot, &part)) {
                 Some(job) => {
@@ -163,7 +163,8 @@ impl ChunkJob {
     }
 }
 
-fn rounded(blocks: &Range<u32>, granule: u32) -> Range<u32> {
+/// Blocks widened to multiples of `granule`.
+pub(super) fn rounded(blocks: &Range<u32>, granule: u32) -> Range<u32> {
     let end = blocks.end.next_multiple_of(granule);
     blocks.start / granule * granule..end.min(MAX_PAYLOAD_BLOCKS.max(blocks.end))
 }

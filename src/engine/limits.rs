@@ -1,5 +1,6 @@
 //! Every bound of the engine, with the reason for its size.
 
+use chunk::Compression;
 use chunk::limits::MAX_PAYLOAD_BLOCKS;
 use std::time::Duration;
 use wal::BLOCK_BYTES;
@@ -122,6 +123,17 @@ pub const FETCH_WINDOW_LEAST: usize = 1 << 20;
 /// 64 KiB take less time than one more request, on a local disk as from a remote store.
 pub const FETCH_GAP_BLOCKS: u32 = 16;
 
+/// Chunks whose frames one core knows, over all volumes; for others it reads the header again. Each
+/// takes 300 bytes, and lets 4 MiB be read without a request more.
+pub const FRAME_TABLES: usize = 8192;
+
+/// Frames that a core decompresses by itself, for a read that somebody waits for: 40 µs each.
+pub const FRAMES_AT_ONCE: u32 = 1;
+
+/// Payload blocks that are decompressed at a time for the cache on the disk: as many as it writes
+/// together.
+pub const KEEP_BLOCKS: u32 = FILL_SLOTS as u32 * super::chunk_cache::SLOT_BLOCKS;
+
 /// Streams of sequential reads that a shard of a volume follows: as many as the guest's programs
 /// that read large files at a time.
 pub const STREAMS: usize = 4;
@@ -238,6 +250,8 @@ pub struct Tuning {
     pub gc_share: u64,
     /// Bytes that one pass moves at most, and the blocks of one chunk.
     pub gc_pass_bytes: u64,
+    /// How what goes to the store is compressed.
+    pub compression: Compression,
     /// Messages that a ring between two cores holds.
     pub ring_messages: usize,
 }
@@ -282,6 +296,7 @@ impl Default for Tuning {
             gc_after_bytes: 256 << 20,
             gc_share: 8,
             gc_pass_bytes: 256 << 20,
+            compression: Compression::None,
             ring_messages: RING_MESSAGES,
         }
     }

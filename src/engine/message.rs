@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunk::{ChunkId, ChunkIndex, PageIndex, PageRef, Snapshot, SnapshotHeader};
+use chunk::{ChunkBuilder, ChunkId, ChunkIndex, PageIndex, PageRef, Snapshot, SnapshotHeader};
 use wal::{Epoch, HoleKind, Lsn, ShardRun, VolumeId};
 
 use super::cache::VolumeNo;
 use super::chunk_cache::CacheCounts;
 use super::error::VolumeError;
 use super::fetch_health::StoreState;
-use super::packer::Rest;
 use super::recovered::RecoveredShard;
 use super::shared::{Shared, Unsynced};
 use super::snapshot::NewSnapshot;
@@ -134,10 +133,10 @@ pub enum Ask {
 pub struct Kept {
     /// The chunk.
     pub chunk: super::chunk_cache::ChunkKey,
-    /// All of its payload.
+    /// Blocks of its payload that belong to the core that is asked, and some around them.
     pub payload: Bytes,
-    /// The payload blocks that belong to the core that is asked, and some around them.
-    pub parts: Vec<std::ops::Range<u32>>,
+    /// The first of them.
+    pub first: u32,
 }
 
 /// Why a volume is opened.
@@ -174,7 +173,7 @@ pub struct Sealed {
     /// Chunks uploaded, in order.
     pub chunks: Vec<ChunkIndex>,
     /// What was too little for a chunk of its own.
-    pub rest: Option<Rest>,
+    pub rest: Option<ChunkBuilder>,
     /// Newest record that the cut covers.
     pub position: Lsn,
 }
@@ -201,6 +200,10 @@ pub struct Counts {
     pub log_files: u64,
     /// Since the volume was opened; whole blocks.
     pub written: u64,
+    /// Bytes of blocks that this opening sealed, compactions included...
+    pub sealed: u64,
+    /// ...and what they take in the store.
+    pub stored: u64,
     /// Age of the oldest write that no manifest covers, if there is one.
     pub unpublished_age: Option<Duration>,
     /// Time since this opening published what it then had.
@@ -222,6 +225,8 @@ impl Counts {
         self.cached += other.cached;
         self.log_files += other.log_files;
         self.written += other.written;
+        self.sealed += other.sealed;
+        self.stored += other.stored;
         self.unpublished_age = self.unpublished_age.max(other.unpublished_age);
         self.published_age = self.published_age.max(other.published_age);
         self.disk_cached += other.disk_cached;

@@ -57,7 +57,8 @@ pub async fn open<E: Env>(
     let layout = Layout::new(manifest.stripe_shift, core.cores());
     let layout = layout.expect("manifests are checked, and there is at least one core");
     let epoch = Epoch(found.newest_epoch.0.max(manifest.cut.epoch.0) + 1);
-    let shared = Arc::new(Shared::new(&manifest, layout, lease, epoch));
+    let shared = Shared::new(&manifest, layout, lease, epoch);
+    let shared = Arc::new(shared.compressing(core.tuning.compression));
     let unfolded = read_unfolded(core, &manifest).await?;
     let pages = read_directory(core, &manifest, layout).await?;
     let directory = log_directory(volume);

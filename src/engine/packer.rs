@@ -25,7 +25,6 @@ pub(super) struct Packer<'s, E: Env> {
     /// The chunk that is being filled, and the permit for its memory.
     open: Option<(ChunkBuilder, UploadPermit)>,
     uploads: Uploads<E>,
-    chunks: Vec<ChunkIndex>,
     /// Bytes handled since the last pause.
     slice: usize,
 }
@@ -38,7 +37,7 @@ impl<'s, E: Env> Packer<'s, E> {
         cut: Epoch,
     ) -> Self {
         let uploads = Uploads::new(core.clone(), shared.clone());
-        Self { core, shared, ids, cut, open: None, uploads, chunks: Vec::new(), slice: 0 }
+        Self { core, shared, ids, cut, open: None, uploads, slice: 0 }
     }
 
     /// The chunk that is being filled; waits for memory if there is none yet.
@@ -65,13 +64,10 @@ impl<'s, E: Env> Packer<'s, E> {
     }
 
     /// Packs blocks that lie apart in memory and for which [`Self::room_blocks`] has found room.
-    /// False if the chunk takes no further entry.
-    pub(super) fn blocks(&mut self, lba: Lba, blocks: Vec<&[u8]>) -> bool {
+    /// Returns how many: the chunk may take no further entry.
+    pub(super) fn blocks(&mut self, lba: Lba, blocks: Vec<&[u8]>) -> u64 {
         let (builder, _) = self.open.as_mut().expect("room was found");
-        let count = blocks.len();
-        let taken = builder.push_blocks(lba, blocks.into_iter());
-        assert!(taken == 0 || taken == count, "room was found");
-        taken > 0
+        builder.push_blocks(lba, blocks.into_iter()) as u64
     }
 
     pub(super) async fn data(&mut self, lba: Lba, content: &[u8]) -> Result<(), VolumeError> {
@@ -115,20 +111,17 @@ impl<'s, E: Env> Packer<'s, E> {
         // One that was opened for what then was not to be packed stays empty.
         let open = self.open.take().filter(|(builder, _)| !builder.is_empty());
         let Some((builder, permit)) = open else { return Ok(()) };
-        let (object, index) = builder.finish();
-        self.chunks.push(index.clone());
-        self.uploads.start_chunk(permit, index, object)
+        self.uploads.start_chunk(permit, builder)
     }
 
     /// Waits for the uploads. What is less than half a chunk is handed on, to be packed together
     /// with that of other shards.
-    pub(super) async fn finish(mut self) -> Result<(Vec<ChunkIndex>, Option<Rest>), VolumeError> {
+    pub(super) async fn finish(
+        mut self,
+    ) -> Result<(Vec<ChunkIndex>, Option<ChunkBuilder>), VolumeError> {
         let half = self.core.tuning.chunk_blocks / 2;
         let small = self.open.take_if(|(builder, _)| builder.payload_blocks() < half);
-        let rest = small.filter(|(builder, _)| !builder.is_empty()).map(|(builder, _)| {
-            let (object, index) = builder.finish();
-            Rest { object, index }
-        });
+        let rest = small.map(|(builder, _)| builder).filter(|builder| !builder.is_empty());
         Ok((self.finish_all().await?, rest))
     }
 
@@ -136,14 +129,6 @@ impl<'s, E: Env> Packer<'s, E> {
     pub(super) async fn finish_all(mut self) -> Result<Vec<ChunkIndex>, VolumeError> {
         self.next_chunk().await?;
         self.uploads.finish().await?;
-        Ok(self.chunks)
+        Ok(self.uploads.take_chunks())
     }
-}
-
-/// A chunk that is not uploaded yet.
-pub struct Rest {
-    /// The whole object.
-    pub object: Vec<u8>,
-    /// What is in it.
-    pub index: ChunkIndex,
 }

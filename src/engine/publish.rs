@@ -76,6 +76,7 @@ impl<E: Env> Coordinator<E> {
         let seq = before.next();
         let before = manifest.encode(before);
         change(&mut manifest);
+        manifest.compressed_since = self.shared.compressed_since;
         let body = Bytes::from(manifest.encode(seq));
         loop {
             self.shared.alive()?;

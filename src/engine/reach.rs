@@ -1,15 +1,18 @@
 //! What manifests need: the objects of a volume that must stay, and how much of each chunk the
 //! newest manifest still refers to.
 
+use std::cell::RefCell;
+
 use ahash::{AHashMap, AHashSet};
-use chunk::chunk::read_index;
+use chunk::chunk::{read_frames, read_index};
+use chunk::limits::MAX_PAYLOAD_BLOCKS;
 use chunk::map_object::{read_page, read_segment};
 use chunk::{
     ChunkId, Content, DirectorySegment, ExtentMap, Lineage, Manifest, MapPage, PageIdentity,
     PageIndex, PageRef, PageValue, Piece, SegmentIdentity, SegmentIndex,
 };
 use wal::runtime::Runtime;
-use wal::{Layout, ShardBlock, ShardId, ShardRun, VolumeId};
+use wal::{BLOCK_BYTES, Layout, ShardBlock, ShardId, ShardRun, VolumeId};
 
 use super::Env;
 use super::abreast::abreast;
@@ -26,6 +29,8 @@ pub(super) struct Reach {
     live: AHashMap<ChunkId, u32>,
     /// Chunks that snapshots refer to: they stay whole.
     pinned: AHashSet<ChunkId>,
+    /// Blocks that those of the first have altogether which may be compressed.
+    packed: AHashMap<ChunkId, u32>,
     maps: AHashSet<ChunkId>,
     /// Segments and pages that some snapshot has in common with one that was looked at.
     seen: AHashSet<PageRef>,
@@ -58,6 +63,7 @@ impl Reach {
             own,
             live: AHashMap::new(),
             pinned: AHashSet::new(),
+            packed: AHashMap::new(),
             maps: AHashSet::new(),
             seen: AHashSet::new(),
         }
@@ -74,8 +80,55 @@ impl Reach {
     }
 
     /// Blocks of a chunk that the newest manifest refers to, unless a snapshot keeps all of it.
-    pub(super) fn live_blocks(&self, id: ChunkId) -> Option<u32> {
+    fn live_blocks(&self, id: ChunkId) -> Option<u32> {
         self.live.get(&id).copied().filter(|_| !self.pinned.contains(&id))
+    }
+
+    /// Bytes of a chunk's object that the newest manifest needs; `None` if a snapshot keeps all of it,
+    /// or nobody needs it. What is compressed is needed in the proportion of its blocks.
+    pub(super) fn needed_bytes(&self, id: ChunkId, object: u64) -> Option<u64> {
+        let live = u64::from(self.live_blocks(id)?);
+        let needed = match self.packed.get(&id) {
+            Some(blocks) => object * live / u64::from(*blocks).max(1),
+            None => live * BLOCK_BYTES as u64,
+        };
+        Some(needed.min(object))
+    }
+
+    /// Learns how many blocks the chunks have that may be compressed, from their headers where
+    /// `known` has not kept it: it never changes.
+    ///
+    /// # Errors
+    /// If a header cannot be read.
+    pub(super) async fn learn_blocks<E: Env>(
+        &mut self,
+        core: &Core<E>,
+        manifest: &Manifest,
+        known: &RefCell<AHashMap<ChunkId, u32>>,
+    ) -> Result<(), VolumeError> {
+        // Of a chunk whose blocks are all needed, all of the object is.
+        let in_part = |id: &ChunkId| self.live_blocks(*id).is_some_and(|n| n < MAX_PAYLOAD_BLOCKS);
+        let in_question = |id: &ChunkId| manifest.may_be_compressed(*id) && in_part(id);
+        let mut ids: Vec<_> = self.live.keys().copied().filter(in_question).collect();
+        ids.sort_unstable();
+        // What is gone by now will not be asked for again.
+        known.borrow_mut().retain(|id, _| self.live.contains_key(id));
+        for some in ids.chunks(OPENING_READS) {
+            let read = async |id: &ChunkId| {
+                let kept = known.borrow().get(id).copied();
+                match kept {
+                    Some(blocks) => Ok(blocks),
+                    None => read_frames(&core.store, self.own, *id)
+                        .await
+                        .map(|frames| frames.payload_blocks()),
+                }
+            };
+            let blocks = abreast(OPENING_READS, some.iter().map(read)).await?;
+            self.packed.extend(some.iter().copied().zip(blocks));
+            core.runtime.pause().await;
+        }
+        known.borrow_mut().extend(&self.packed);
+        Ok(())
     }
 
     /// Adds all that a manifest refers to.

@@ -153,6 +153,25 @@ impl<E: Env> Shard<E> {
         Ok(true)
     }
 
+    /// Hands `take` the content of whole blocks where it lies in the memory cache, in parts, if all
+    /// of it is there.
+    ///
+    /// # Errors
+    /// The volume is stopped.
+    pub fn with_cached<T>(
+        &self,
+        run: ShardRun,
+        take: impl FnOnce(&[&[u8]]) -> T,
+    ) -> Result<Option<T>, VolumeError> {
+        self.shared.alive()?;
+        let mut cache = self.core.cache.borrow_mut();
+        let Some(parts) = cache.get_run(self.volume, run) else { return Ok(None) };
+        let taken = take(&parts);
+        drop(cache);
+        self.note_read(run);
+        Ok(Some(taken))
+    }
+
     /// Copies what the memory cache has; returns the runs that it has not, none of them longer
     /// than to the end of its map page.
     fn read_cached(&self, start: ShardBlock, out: &mut [u8]) -> Result<Vec<ShardRun>, VolumeError> {

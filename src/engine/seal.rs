@@ -128,13 +128,15 @@ impl<E: Env> Shard<E> {
         while done < run.count {
             let room = packer.room_blocks().await?;
             let start = ShardBlock(run.start.0 + done);
-            let part = ShardRun { start, count: room.min(run.count - done) };
+            let mut part = ShardRun { start, count: room.min(run.count - done) };
             let lba = self.shared.layout.to_volume(self.id, start);
             if let Some(entry) = &entry {
                 let from = (usize::from(place.skipped()) + done as usize) * BLOCK_BYTES;
                 let blocks = &entry[from..from + part.count as usize * BLOCK_BYTES];
                 packer.data(lba, blocks).await?;
-            } else if !self.pack_cached(packer, part) {
+            } else if let Some(packed) = self.pack_cached(packer, part) {
+                part.count = packed;
+            } else {
                 content.resize(part.count as usize * BLOCK_BYTES, 0);
                 let found = self.fetch_logged(part, place.skip(done), content).await?;
                 assert!(found, "the log keeps a frozen entry until its cut is published");
@@ -161,16 +163,17 @@ impl<E: Env> Shard<E> {
             let room = packer.room_blocks().await?;
             let count = room.min(run.end().0 - start.0).min(self.stripe_left(start));
             // Nothing awaits between this look and the packing.
-            let (part, place) = self.frozen_part(ShardRun { start, count });
+            let (mut part, place) = self.frozen_part(ShardRun { start, count });
             if let Place::Log(place) = place {
                 // About to be replaced, it was logged.
                 self.pack_data(packer, part, (place, None), content).await?;
             } else {
-                if !self.pack_cached(packer, part) {
+                let Some(packed) = self.pack_cached(packer, part) else {
                     // The chunk takes no further entry: the next one does.
                     packer.next_chunk().await?;
                     continue;
-                }
+                };
+                part.count = packed;
                 packer.pause_after(part.count as usize * BLOCK_BYTES).await;
             }
             start = part.end();
@@ -186,11 +189,13 @@ impl<E: Env> Shard<E> {
         (part, place.expect("what is frozen stays frozen"))
     }
 
-    /// Packs blocks straight from the memory cache, if they are there. False: nothing was packed.
-    fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> bool {
+    /// Packs blocks straight from the memory cache, if they are there. Returns how many, at least
+    /// one; `None`: nothing was packed.
+    fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> Option<u64> {
         let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
-        let Some(blocks) = maps.frozen_content(self.volume, run, &cache) else { return false };
-        packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks)
+        let blocks = maps.frozen_content(self.volume, run, &cache)?;
+        let packed = packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks);
+        (packed > 0).then_some(packed)
     }
 
     /// The manifest of the newest cut is durable: its chunks become part of the map, in slices,
@@ -199,6 +204,7 @@ impl<E: Env> Shard<E> {
         let mut applied = 0;
         for index in chunks {
             self.maps.borrow_mut().sealed.note_chunk(index);
+            self.core.note_frames(&self.shared, index);
             for (run, content) in index.pieces(self.shared.layout, self.id) {
                 if planted::is(Bug::RunDroppedByFirstBlock)
                     && self.maps.borrow().dirty.get(run.start).is_some()

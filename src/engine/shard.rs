@@ -92,6 +92,7 @@ impl<E: Env> Shard<E> {
         for n in 0..unfolded.len() {
             let index = &unfolded[if oldest_first { n } else { unfolded.len() - 1 - n }];
             sealed.note_chunk(index);
+            core.note_frames(&shared, index);
             for (run, content) in index.pieces(shared.layout, id) {
                 sealed.apply(run, index.info().id, content);
             }

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chunk::{Durability, Lineage, Manifest};
-use wal::{Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
+use chunk::{ChunkId, ChunkIndex, Compression, Durability, Lineage, Manifest};
+use wal::{BLOCK_BYTES, Epoch, Incarnation, Layout, Lsn, ShardId, VolumeId};
 
 use super::error::VolumeError;
 use super::lease::Lease;
@@ -49,8 +49,13 @@ pub struct Shared {
     pub salt: u64,
     /// What an acknowledgement means.
     pub durability: Durability,
+    /// Chunks of this incarnation and later ones may be compressed.
+    pub compressed_since: Option<Incarnation>,
     /// What a flush needs besides.
     pub lease: Lease,
+    /// Bytes of blocks that were sealed by this opening, and what they take in the store.
+    sealed_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
     epoch: AtomicU64,
     positions: Vec<Positions>,
     /// Bytes logged since the last cut, over all shards.
@@ -74,7 +79,10 @@ impl Shared {
             incarnation: manifest.incarnation,
             salt: manifest.salt,
             durability: manifest.promises.durability,
+            compressed_since: manifest.compressed_since,
             lease,
+            sealed_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
             epoch: AtomicU64::new(epoch.0),
             positions: (0..layout.shards()).map(|_| Positions::default()).collect(),
             dirty_bytes: AtomicU64::new(0),
@@ -88,6 +96,34 @@ impl Shared {
     #[must_use]
     pub fn as_view(self, snapshot: VolumeId) -> Self {
         Self { volume: snapshot, is_view: true, durability: Durability::Writeback, ..self }
+    }
+
+    /// The same, if this opening may compress what it writes.
+    #[must_use]
+    pub fn compressing(self, compression: Compression) -> Self {
+        let own = match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(self.incarnation),
+        };
+        Self { compressed_since: self.compressed_since.or(own), ..self }
+    }
+
+    /// Whether the blocks of a chunk may be compressed.
+    pub fn may_be_compressed(&self, chunk: ChunkId) -> bool {
+        self.compressed_since.is_some_and(|since| chunk.incarnation() >= since)
+    }
+
+    /// Counts a chunk that was sealed.
+    pub fn note_sealed(&self, index: &ChunkIndex) {
+        let blocks = u64::from(index.payload_blocks()) * BLOCK_BYTES as u64;
+        self.sealed_bytes.fetch_add(blocks, Ordering::Relaxed);
+        self.stored_bytes.fetch_add(index.frames().stored_bytes().into(), Ordering::Relaxed);
+    }
+
+    /// Bytes of blocks that were sealed by this opening, and what they take in the store.
+    pub fn sealed(&self) -> (u64, u64) {
+        let load = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
+        (load(&self.sealed_bytes), load(&self.stored_bytes))
     }
 
     /// The epoch to stamp on a write about to be acknowledged. One atomic orders all shards: a

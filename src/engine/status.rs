@@ -98,6 +98,8 @@ impl<E: Env> Shard<E> {
             log_files,
             // The coordinator knows them.
             written: 0,
+            sealed: 0,
+            stored: 0,
             unpublished_age: None,
             published_age: None,
             disk_cached: self.core.chunk_cache.bytes(),

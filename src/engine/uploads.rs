@@ -5,7 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunk::{ChunkIndex, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore};
+use chunk::{
+    ChunkBuilder, ChunkIndex, Compression, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore,
+};
+use wal::BLOCK_BYTES;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
@@ -95,6 +98,8 @@ pub(super) struct Uploads<E: Env> {
 struct Progress {
     under_way: Cell<usize>,
     failed: RefCell<Option<VolumeError>>,
+    /// Chunks that were made.
+    chunks: RefCell<Vec<ChunkIndex>>,
     changed: Signal,
 }
 
@@ -109,66 +114,51 @@ impl<E: Env> Uploads<E> {
         name: ObjectName,
         object: impl Into<Bytes>,
     ) -> Result<(), VolumeError> {
-        let permit = self.core.uploads.take().await;
-        self.start_with(permit, name, object.into(), None)
+        let permit = kept_permit(self.core.uploads.take().await);
+        self.failure()?;
+        let object = object.into();
+        let under_way = UnderWay::begin(&self.core, &self.progress, object.len() as u64);
+        let (core, shared) = (self.core.clone(), self.shared.clone());
+        self.core.runtime.spawn(async move {
+            under_way.put(&core, &shared, &name, object).await;
+            drop(permit);
+        });
+        Ok(())
     }
 
-    /// Starts the put of a chunk, and meanwhile copies it to the caches on the disk. If the put fails
-    /// for good, nobody will ever ask for that name.
+    /// Makes an object of a chunk and starts its put, and meanwhile copies it to the caches on the
+    /// disk. If the put fails for good, nobody will ever ask for that name.
     ///
     /// # Errors
     /// One that was started before failed for good.
     pub(super) fn start_chunk(
         &self,
         permit: UploadPermit,
-        index: ChunkIndex,
-        object: Vec<u8>,
-    ) -> Result<(), VolumeError> {
-        let name = index.info().id.chunk_name(self.shared.volume);
-        self.start_with(permit, name, object.into(), Some(index))
-    }
-
-    fn start_with(
-        &self,
-        permit: UploadPermit,
-        name: ObjectName,
-        object: Bytes,
-        chunk: Option<ChunkIndex>,
+        chunk: ChunkBuilder,
     ) -> Result<(), VolumeError> {
         self.failure()?;
-        let progress = self.progress.clone();
-        progress.under_way.set(progress.under_way.get() + 1);
-        let (core, shared) = (self.core.clone(), self.shared.clone());
-        let permit = Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly)).map(Rc::new);
-        let bytes = object.len() as u64;
-        let (objects, before) = core.uploads.under_way();
-        core.uploads.under_way.set((objects + 1, before + bytes));
-        if let Some(index) = chunk {
-            self.start_copy(index, object.clone(), permit.clone());
-        }
+        let bytes = u64::from(chunk.payload_blocks()) * BLOCK_BYTES as u64;
+        let under_way = UnderWay::begin(&self.core, &self.progress, bytes);
+        let (core, shared, progress) =
+            (self.core.clone(), self.shared.clone(), self.progress.clone());
+        let permit = kept_permit(permit);
         self.core.runtime.spawn(async move {
-            let outcome = put(&core, &shared, &name, object.clone()).await;
-            if let Err(cause) = outcome {
-                progress.failed.replace(Some(cause));
-            }
-            progress.under_way.set(progress.under_way.get() - 1);
-            progress.changed.notify();
-            let (objects, before) = core.uploads.under_way();
-            core.uploads.under_way.set((objects - 1, before - bytes));
-            // Whoever of the two is last has the memory for itself, and gives it back.
-            core.uploads.keep(object);
+            let (object, index) = finish(&core, chunk).await;
+            let (name, object) = (index.info().id.chunk_name(shared.volume), Bytes::from(object));
+            shared.note_sealed(&index);
+            start_copy(&core, &shared, index.clone(), (object.clone(), permit.clone()));
+            progress.chunks.borrow_mut().push(index);
+            under_way.put(&core, &shared, &name, object).await;
             drop(permit);
         });
         Ok(())
     }
 
-    fn start_copy(&self, index: ChunkIndex, object: Bytes, permit: Option<Rc<UploadPermit>>) {
-        let (core, shared) = (self.core.clone(), self.shared.clone());
-        self.core.runtime.spawn(async move {
-            core.keep_chunk(&shared, &index, &object).await;
-            core.uploads.keep(object);
-            drop(permit);
-        });
+    /// The chunks that were started, in the order of their names.
+    pub(super) fn take_chunks(&self) -> Vec<ChunkIndex> {
+        let mut chunks = self.progress.chunks.take();
+        chunks.sort_unstable_by_key(|index| index.info().id);
+        chunks
     }
 
     /// Starts the put of a map object, unless it is empty.
@@ -192,6 +182,65 @@ impl<E: Env> Uploads<E> {
     fn failure(&self) -> Result<(), VolumeError> {
         self.progress.failed.borrow().clone().map_or(Ok(()), Err)
     }
+}
+
+/// An upload that was started and has not ended.
+struct UnderWay {
+    progress: Rc<Progress>,
+    bytes: u64,
+}
+
+impl UnderWay {
+    fn begin<E: Env>(core: &Core<E>, progress: &Rc<Progress>, bytes: u64) -> Self {
+        progress.under_way.set(progress.under_way.get() + 1);
+        let (objects, before) = core.uploads.under_way();
+        core.uploads.under_way.set((objects + 1, before + bytes));
+        Self { progress: progress.clone(), bytes }
+    }
+
+    /// Puts the object, and tells how that ended.
+    async fn put<E: Env>(self, core: &Core<E>, shared: &Shared, name: &ObjectName, object: Bytes) {
+        if let Err(cause) = put(core, shared, name, object.clone()).await {
+            self.progress.failed.replace(Some(cause));
+        }
+        self.progress.under_way.set(self.progress.under_way.get() - 1);
+        self.progress.changed.notify();
+        let (objects, before) = core.uploads.under_way();
+        core.uploads.under_way.set((objects - 1, before - self.bytes));
+        // Whoever of this and the copy is last has the memory for itself, and gives it back.
+        core.uploads.keep(object);
+    }
+}
+
+/// A permit for as long as somebody has the memory.
+fn kept_permit(permit: UploadPermit) -> Option<Rc<UploadPermit>> {
+    Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly)).map(Rc::new)
+}
+
+/// Makes an object of a chunk; compressing one takes long.
+async fn finish<E: Env>(core: &Core<E>, chunk: ChunkBuilder) -> (Vec<u8>, ChunkIndex) {
+    match core.tuning.compression {
+        Compression::None => chunk.finish(),
+        compression => core.runtime.compute(move || chunk.finish_as(compression)).await,
+    }
+}
+
+/// Starts to copy a chunk to the caches on the disk.
+fn start_copy<E: Env>(
+    core: &Rc<Core<E>>,
+    shared: &Arc<Shared>,
+    index: ChunkIndex,
+    (object, permit): (Bytes, Option<Rc<UploadPermit>>),
+) {
+    if !core.chunk_cache.is_on() {
+        return;
+    }
+    let (core, shared) = (core.clone(), shared.clone());
+    core.clone().runtime.spawn(async move {
+        core.keep_chunk(&shared, &index, &object).await;
+        core.uploads.keep(object);
+        drop(permit);
+    });
 }
 
 /// Puts one object under a name that is never used again, until that succeeds or the volume stops.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chunk::Durability;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, ShardBlock, ShardId};
+use wal::{BLOCK_BYTES, Extent, HoleKind, Lba, ShardBlock, ShardId, ShardRun};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -147,6 +147,19 @@ impl<E: Env> Volume<E> {
             Ok(false) => None,
             Err(stopped) => Some(Err(stopped)),
         }
+    }
+
+    /// Hands `take` the content of a range, in parts, if this core has all of it in its memory cache.
+    /// What `take` does must not touch the volume.
+    pub fn with_cached<T>(
+        &self,
+        offset: u64,
+        len: usize,
+        take: impl FnOnce(&[&[u8]]) -> T,
+    ) -> Option<Result<T, VolumeError>> {
+        let start = self.own_blocks(offset, len)?;
+        let run = ShardRun { start, count: (len / BLOCK_BYTES) as u64 };
+        self.own.with_cached(run, take).transpose()
     }
 
     /// Writes as much of `data` from its start on as needs no waiting: nothing if another core owns

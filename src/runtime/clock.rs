@@ -3,15 +3,32 @@
 use super::limits::MIN_SLEEP;
 use std::cell::RefCell;
 use std::future::Future;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use chunk::Workers;
 use rustix::time::{ClockId, clock_gettime};
 use wal::runtime::Runtime;
 
 /// [`Runtime`] on the glommio executor of the thread that it is used on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GlommioRuntime;
+
+/// Threads that compute for all cores.
+static COMPUTERS: OnceLock<Workers> = OnceLock::new();
+
+/// Starts threads for [`Runtime::compute`], once for each process. Call it from `main`, before any
+/// thread is bound to a core; without them a core does the computing itself.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start_computers(threads: usize) -> std::io::Result<()> {
+    if COMPUTERS.get().is_none() {
+        // Another one may have been first: then these end at once.
+        let _ = COMPUTERS.set(Workers::start_as("compute", threads)?);
+    }
+    Ok(())
+}
 
 /// The instant that [`Runtime::now`] counts from: the same on all cores.
 static START: LazyLock<Duration> = LazyLock::new(since_boot);
@@ -75,6 +92,13 @@ impl Runtime for GlommioRuntime {
 
     fn random(&self) -> u64 {
         ENTROPY.with(|entropy| entropy.borrow_mut().next())
+    }
+
+    async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        match COMPUTERS.get() {
+            Some(computers) => computers.run(job).await.expect("computing does not panic"),
+            None => job(),
+        }
     }
 
     /// Sleeps for [`MIN_SLEEP`]. A mere yield would not do: an executor harvests completions and

@@ -46,6 +46,10 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 /// A TCP client that is silent this long is asked whether it is still there.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// Bytes that the kernel takes for a client on a unix socket before it reads them, if the host's
+/// `net.core.wmem_max` is not less.
+pub const UNIX_SEND_BYTES: usize = 1 << 20;
+
 /// Locked memory that glommio insists on.
 pub const MIN_MEMLOCK_BYTES: u64 = 512 << 10;
 

@@ -4,7 +4,7 @@
 //! (SO_REUSEPORT): a second server would start silently and take half of the connections.
 
 use super::disk::plain;
-use super::limits::{LISTEN_BACKLOG, TCP_KEEPALIVE};
+use super::limits::{LISTEN_BACKLOG, TCP_KEEPALIVE, UNIX_SEND_BYTES};
 use super::stream::Stream;
 use glommio::net::TcpListener;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -188,9 +188,11 @@ impl Listener {
             let fd = unsafe { BorrowedFd::borrow_raw(accepted.as_raw_fd()) };
             // A copy of the descriptor, as the stream belongs to this core.
             let socket = fd.try_clone_to_owned()?;
-            if let ListenAddr::Tcp(_) = self.address
-                && tune_tcp(&socket).is_err()
-            {
+            let tuned = match self.address {
+                ListenAddr::Tcp(_) => tune_tcp(&socket),
+                ListenAddr::Unix(_) => tune_unix(&socket),
+            };
+            if tuned.is_err() {
                 // Options are refused when the client is gone already.
                 continue;
             }
@@ -231,6 +233,12 @@ fn tune_tcp(socket: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))
+}
+
+/// Several large replies fit: with the default a server waits for the client after each one. TCP
+/// finds out by itself what a connection needs.
+fn tune_unix(socket: &OwnedFd) -> io::Result<()> {
+    SockRef::from(socket).set_send_buffer_size(UNIX_SEND_BYTES)
 }
 
 /// Whether an error is about one connection and not about the listener.

@@ -30,6 +30,12 @@ pub trait ByteStream: 'static {
     /// The connection is broken.
     fn try_read(&self, into: &mut [u8]) -> io::Result<Option<usize>>;
 
+    /// Writes as much as needs no waiting, from the start on; returns how much that is.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
     /// Writes all slices in order, in as few system calls as possible. The slices are used up.
     ///
     /// # Errors
@@ -142,6 +148,11 @@ impl ByteStream for Stream {
                 error => Err(error),
             },
         }
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _turn = Turn::take(&self.writing);
+        Ok(self.send_now(slices)?.unwrap_or(0))
     }
 
     async fn write_all_vectored(&self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {

@@ -172,8 +172,13 @@ impl<S: ByteStream> Connection<S> {
         self.changed.notify();
     }
 
+    /// Whether something waits to be sent, or is being sent.
+    pub(super) fn is_sending(&self) -> bool {
+        self.outbox.bytes() > 0 || self.sending.get()
+    }
+
     /// The client is gone: the reader ends as well, tasks run on and their replies are dropped.
-    fn lost(&self, error: &io::Error) {
+    pub(super) fn lost(&self, error: &io::Error) {
         log::debug!("export {}: sending failed: {error}", self.negotiated.export);
         self.outbox.shut();
         self.line.close();

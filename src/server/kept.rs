@@ -125,6 +125,7 @@ mod tests {
             unfolded: Vec::new(),
             parent: None,
             ancestors: chunk::Ancestors::default(),
+            compressed_since: None,
         }
     }
 

@@ -108,18 +108,18 @@ async fn say_ready(
 
 /// Says once that the server stops.
 #[derive(Default)]
-struct Stopped {
+pub(super) struct Stopped {
     set: std::cell::Cell<bool>,
     changed: Signal,
 }
 
 impl Stopped {
-    fn set(&self) {
+    pub(super) fn set(&self) {
         self.set.set(true);
         self.changed.notify();
     }
 
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         self.changed.until(|| self.set.get().then_some(())).await;
     }
 }

@@ -24,6 +24,9 @@ pub const INLINE_PAYLOAD: usize = 64 << 10;
 /// they were read into.
 pub const INLINE_REPLY: usize = 64 << 10;
 
+/// Bytes that hold what comes before the data of a reply.
+pub const HEADER_ROOM: usize = 64;
+
 /// Collected replies are sent before anything else when they exceed this.
 pub const REPLY_BATCH: usize = 128 << 10;
 
@@ -149,8 +152,15 @@ pub const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Fewer open files than this are worth a warning: some hundred volumes would need more.
 pub const FEW_FILES: u64 = 4096;
 
+/// Where a command that serves itself listens, in the data directory.
+pub const ERRAND_SOCKET: &str = "errand.sock";
+
 /// Threads for the calls of the file store that block.
 pub const STORE_THREADS: usize = 8;
+
+/// Processors for each thread that compresses what goes to the store, where the cores leave none
+/// free: one compresses about 500 MB/s.
+pub const PROCESSORS_PER_COMPUTER: usize = 4;
 
 /// Threads that talk to an S3 store. One spends 2 to 3 ms on 4 MiB, signed or encrypted.
 pub const S3_THREADS: usize = 1;

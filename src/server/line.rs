@@ -183,6 +183,11 @@ impl<S: ByteStream> Line<S> {
         outcome
     }
 
+    /// Sends what the client's side takes now; returns how much that is.
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.try_write(slices)
+    }
+
     /// Sends all slices.
     pub(super) async fn write(&self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         self.writing_since.set(Some(GlommioRuntime.now()));

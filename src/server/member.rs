@@ -15,6 +15,7 @@ use super::collect::Collect;
 use super::connection;
 use super::copies::TakeSnapshot;
 use super::drain::Drain;
+use super::errand::Errand;
 use super::error::ServeError;
 use super::lead::Lead;
 use super::local::Local;
@@ -64,6 +65,8 @@ pub(super) enum Role {
     Snapshot(Box<TakeSnapshot>),
     /// To collect the garbage of one volume.
     Collect(Collect),
+    /// To serve a command of this process.
+    Errand(Errand),
 }
 
 /// What a core starts with.
@@ -94,6 +97,7 @@ pub(super) async fn run(context: CoreContext, member: Member) -> Result<(), Serv
                 Role::Attach(attach) => attach.run(local).await,
                 Role::Snapshot(take) => take.run(local).await,
                 Role::Collect(collect) => collect.run(local).await,
+                Role::Errand(errand) => errand.run(local).await,
             };
             for core in &cores {
                 // Fails only for a core that has ended.

@@ -50,6 +50,7 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
             CachePolicy::Lru => None,
             CachePolicy::Ttl(ttl) => Some(ttl),
         },
+        compression: settings.compression,
         uploads: (uploads as usize).clamp(MIN_UPLOADS, MAX_UPLOADS),
         ..Tuning::default()
     }

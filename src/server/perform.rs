@@ -10,7 +10,8 @@ use wal::HoleKind;
 
 use super::budget::Permit;
 use super::connection::Connection;
-use super::limits::{CACHE_BYTES, CACHE_PIECE, INLINE_REPLY};
+use super::direct::Left;
+use super::limits::{CACHE_BYTES, CACHE_PIECE, HEADER_ROOM, INLINE_REPLY};
 use super::receive::{Pause, sync_then_finish};
 use crate::engine::error::VolumeError;
 use crate::engine::limits::{COPY_QUANTUM_BYTES, READ_AHEAD_BYTES};
@@ -90,6 +91,20 @@ fn read<S: ByteStream>(
     };
     let header = move |out: &mut Vec<u8>| replies.data(tag, range, Last::Yes, out);
     if (INLINE_REPLY + 1..=COPY_QUANTUM_BYTES).contains(&len) {
+        let mut head = Vec::with_capacity(HEADER_ROOM);
+        header(&mut head);
+        match connection.reply_directly(&head, range.offset, len) {
+            Some(Ok(None)) => return None,
+            Some(Ok(Some(Left { memory, len }))) => {
+                connection.outbox.push(|_| {}, memory, len, permit);
+                return None;
+            }
+            Some(Err(error)) => {
+                connection.fail(tag, range.length, &error);
+                return None;
+            }
+            None => {}
+        }
         let mut memory = connection.local.buffers.take(len);
         match volume.read_into(range.offset, &mut memory[..len]) {
             Some(Ok(())) => {

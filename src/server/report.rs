@@ -159,6 +159,8 @@ impl Report<'_> {
             unpublished_age_ms: counts.unpublished_age.map(millis),
             published_age_ms: counts.published_age.map(millis),
             written_bytes: counts.written,
+            sealed_bytes: counts.sealed,
+            stored_bytes: counts.stored,
             traffic: Some(TrafficStatus {
                 requests: traffic.requests,
                 puts: traffic.puts,

@@ -84,6 +84,7 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         gc_after_bytes: wanted.gc_after_blocks * wal::BLOCK_BYTES as u64,
         gc_share: u64::MAX,
         gc_pass_bytes: 64 * wal::BLOCK_BYTES as u64,
+        compression: wanted.compression,
         ring_messages: wanted.ring_messages,
     }
 }

@@ -10,6 +10,9 @@ use wal::runtime::Runtime;
 use super::executor::{EventKey, Executor, ProcessId};
 use crate::engine::mesh::CoreId;
 
+/// What computing away from the core takes.
+const COMPUTING: Duration = Duration::from_micros(200);
+
 /// Time, randomness and scheduling of one core of a simulated process.
 #[derive(Clone)]
 pub struct SimRuntime {
@@ -47,6 +50,12 @@ impl Runtime for SimRuntime {
 
     fn random(&self) -> u64 {
         self.executor.random_name()
+    }
+
+    /// Here, after some time in which others had their turns.
+    async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.sleep(COMPUTING).await;
+        job()
     }
 
     async fn pause(&self) {

@@ -7,7 +7,7 @@ mod troubles;
 use std::ops::Range;
 use std::time::Duration;
 
-use chunk::Promises;
+use chunk::{Compression, Promises};
 
 use super::disk::{Call, PowerLoss};
 use super::limits::{MAX_REQUEST_SECTORS, MAX_TRACKED_BLOCKS, MIN_CRASHES};
@@ -56,6 +56,8 @@ pub struct Tuning {
     pub gc_grace: Duration,
     /// Blocks that are written between two passes.
     pub gc_after_blocks: u64,
+    /// How chunks are compressed.
+    pub compression: Compression,
 }
 
 impl Tuning {
@@ -78,6 +80,7 @@ impl Tuning {
             promises: Promises::default(),
             gc_grace: NEVER_COLLECTED,
             gc_after_blocks: 0,
+            compression: Compression::None,
         }
     }
 }
@@ -249,7 +252,8 @@ impl Scenario {
             tuning: Tuning::draw(random),
         };
         let drawn = drawn.with_losses().with_a_bad_store().with_a_bad_disk().with_caches();
-        drawn.with_promises().with_a_collector().with_snapshots().with_absorbed_writes()
+        let drawn = drawn.with_promises().with_a_collector().with_snapshots();
+        drawn.with_absorbed_writes().with_compression()
     }
 
     /// A world in which nothing happens that nobody asks for: two cores, two stripes, and four
@@ -296,6 +300,7 @@ impl Scenario {
                 promises: Promises::default(),
                 gc_grace: NEVER_COLLECTED,
                 gc_after_blocks: 0,
+                compression: Compression::None,
             },
             ..Self::draw(0)
         }
@@ -308,6 +313,14 @@ impl Scenario {
             let grace = if self.store.error_one_in > 0 { 40_000 } else { random.within(50..2000) };
             self.tuning.gc_grace = Duration::from_millis(grace);
             self.tuning.gc_after_blocks = random.scaled(1..256) - 1;
+        }
+        self
+    }
+
+    /// Compresses chunks in two of three worlds.
+    fn with_compression(mut self) -> Self {
+        if !Random::stream(self.seed, "compression").chance(3) {
+            self.tuning.compression = Compression::Lz4;
         }
         self
     }
@@ -379,7 +392,8 @@ mod tests {
 
     #[test]
     fn every_feature_is_off_in_some_seeds_and_on_in_others() {
-        let features: [fn(&Scenario) -> bool; 21] = [
+        let features: [fn(&Scenario) -> bool; 22] = [
+            |s| s.tuning.compression == Compression::Lz4,
             |s| s.mix.snapshot > 0,
             |s| s.clone_one_in > 0,
             |s| s.tuning.promises.durability == Durability::Wal,

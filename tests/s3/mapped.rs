@@ -144,6 +144,7 @@ fn make(bucket: &TestServer) {
         cut: Cut { incarnation: Incarnation(1), epoch: Epoch(1), positions: Vec::new() },
         parent: None,
         ancestors: Ancestors::default(),
+        compressed_since: None,
     };
     let seq = ManifestSeq(1);
     maker.put(seq.object_name(manifest.volume), manifest.encode(seq));

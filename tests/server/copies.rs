@@ -51,7 +51,8 @@ fn uri(server: &Server, export: &str) -> String {
 fn write(server: &Server, export: &str, content: &[u8], home: &Home) -> Option<String> {
     let image = home.path("image");
     fs::write(&image, content).expect("room");
-    client("nbdcopy", |c| c.arg(&image).arg(uri(server, export)))
+    // Without a flush, a server that is killed next may have had it in memory only.
+    client("nbdcopy", |c| c.arg("--flush").arg(&image).arg(uri(server, export)))
 }
 
 /// What an export holds.

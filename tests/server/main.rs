@@ -16,3 +16,4 @@ mod read_only;
 mod recovery;
 mod s3;
 mod space;
+mod transfer;

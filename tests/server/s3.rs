@@ -42,7 +42,7 @@ fn refused(home: &Home) -> (String, Option<i32>) {
 #[test]
 fn what_was_written_to_a_volume_in_a_bucket_is_there_after_a_restart() {
     let bucket = bucket();
-    let home = home(&bucket, SECRET_KEY);
+    let home = home(&bucket, SECRET_KEY).with_variable("KRAIT_VOLUME_COMPRESSION", "none");
     let server = home.serve("64M");
     if !server.nbdsh(WRITE) {
         return;

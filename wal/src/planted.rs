@@ -77,6 +77,8 @@ bugs! {
     NoFencing = "no-fencing",
     /// A chunk that cannot be read is taken for a hole.
     ZerosOnStoreError = "zeros-on-store-error",
+    /// A block counts as zeros, and becomes a hole, if its first sector is zeros.
+    ZerosBySector = "zeros-by-sector",
     /// A run of a chunk or of the log is dropped whole if its first block is superseded.
     RunDroppedByFirstBlock = "run-dropped-by-first-block",
     /// A write of a part of a block reads the rest before it has the block for itself.

@@ -18,6 +18,10 @@ pub trait Runtime: Clone + 'static {
     /// 64 random bits, good enough for unique names.
     fn random(&self) -> u64;
 
+    /// Computes something that takes longer than a core may be kept from its other tasks, such as
+    /// compressing a chunk, and waits for the result.
+    async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T;
+
     /// Lets other tasks of this core run; called between slices of at most 50 µs of computing.
     async fn pause(&self);
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use wal::{BLOCK_BYTES, Lba, VolumeId};
 
 use super::{CheckReport, Problem};
-use crate::chunk::{ChunkIndex, Content, Entry, block_crc, payload_range, read_index};
+use crate::chunk::{ChunkIndex, Content, Entry, block_crc, read_index};
 use crate::error::ReadError;
 use crate::ids::{ChunkId, PayloadBlock};
 use crate::limits::{CHECK_GAP_BLOCKS, MAX_PAYLOAD_BLOCKS};
@@ -95,22 +95,32 @@ async fn verify_chunk<S: ObjectStore>(
     };
     let is_new = |wanted: &&BlockRef| !(agrees(wanted) && verified.has(chunk, wanted.block));
     let refs: Vec<_> = refs.iter().filter(is_new).copied().collect();
+    let (refs, beyond): (Vec<_>, Vec<_>) =
+        refs.into_iter().partition(|wanted| wanted.block.0 < index.payload_blocks());
+    for BlockRef { chunk, block, lba, .. } in beyond {
+        report.counts.blocks += 1;
+        report.problem(Problem::Block { lba, chunk, block });
+    }
     let near = |a: &BlockRef, b: &BlockRef| b.block.0 - a.block.0 <= CHECK_GAP_BLOCKS;
     for near_by in refs.chunk_by(near) {
-        let first = near_by[0].block;
-        let blocks = near_by[near_by.len() - 1].block.0 - first.0 + 1;
-        // Beyond the payload lies the index, whose bytes match no block.
-        let bytes =
-            store.get_range(&chunk.chunk_name(volume), payload_range(first, blocks)).await?;
-        for wanted in near_by {
-            let at = block_bytes(wanted.block.0 - first.0);
-            let crc = wanted.crc.or_else(|| index.crcs().get(wanted.block.0 as usize).copied());
-            report.counts.blocks += 1;
-            if crc != Some(block_crc(wanted.lba, &bytes[at])) {
-                let BlockRef { chunk, block, lba, .. } = *wanted;
-                report.problem(Problem::Block { lba, chunk, block });
-            } else if agrees(wanted) {
-                verified.note(chunk, wanted.block);
+        let blocks = near_by[0].block.0..near_by[near_by.len() - 1].block.0 + 1;
+        let range = index.frames().range(blocks.clone());
+        let stored = store.get_range(&chunk.chunk_name(volume), range).await?;
+        let mut rest = near_by;
+        for (part, content) in index.frames().unpack_each(blocks, &stored) {
+            let (own, later) = rest.split_at(rest.partition_point(|at| at.block.0 < part.end));
+            rest = later;
+            for wanted in own {
+                let at = block_bytes(wanted.block.0 - part.start);
+                let crc = wanted.crc.or_else(|| index.crcs().get(wanted.block.0 as usize).copied());
+                let found = content.as_ref().ok().map(|bytes| block_crc(wanted.lba, &bytes[at]));
+                report.counts.blocks += 1;
+                if found.is_none() || found != crc {
+                    let BlockRef { chunk, block, lba, .. } = *wanted;
+                    report.problem(Problem::Block { lba, chunk, block });
+                } else if agrees(wanted) {
+                    verified.note(chunk, wanted.block);
+                }
             }
         }
     }

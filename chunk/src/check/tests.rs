@@ -5,7 +5,7 @@ use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Incarnation, Layout, ShardId};
 
 use super::*;
 use crate::catalog::{NewVolume, create};
-use crate::chunk::{ChunkBuilder, ChunkIndex, payload_range};
+use crate::chunk::{ChunkBuilder, ChunkIndex, Compression, payload_range};
 use crate::directory::DirectorySegment;
 use crate::hooked::{Call, HookedStore};
 use crate::ids::VolumeName;
@@ -237,7 +237,35 @@ fn a_reference_behind_the_payload_is_named() {
     world.page.put_data(200, id(1), PayloadBlock(1000), &[5]);
     world.publish();
     let problems = world.problems();
-    assert!(problems.len() == 1 && problems[0].contains("were asked for"), "{problems:?}");
+    let expected = format!("block 200: block 1000 of chunk {} does not match its checksum", id(1));
+    assert_eq!(problems, [expected]);
+}
+
+#[test]
+fn damage_to_a_compressed_frame_names_its_blocks_and_no_others() {
+    let mut world = world();
+    let mut packed = chunk(2);
+    for n in 0..40 {
+        assert_eq!(packed.push_data(Lba(3000 + n), &block(n as u8 + 1)), 1);
+    }
+    let (bytes, index) = packed.finish_as(Compression::Lz4);
+    assert!(index.frames().is_framed());
+    block_on(world.store.put(&id(2).chunk_name(VOLUME), bytes)).unwrap();
+    world.publish();
+    assert_eq!(world.problems(), [""; 0]);
+    let second = index.frames().range(16..32);
+    // The token in front, and a distance in its middle.
+    for at in [second.start, second.start + 8] {
+        world.damage(&id(2).chunk_name(VOLUME), at);
+        let problems = world.problems();
+        let named = |n: u64| {
+            let start = format!("block {}: block {n} of chunk", 3000 + n);
+            problems.iter().any(|problem| problem.starts_with(&start))
+        };
+        assert!(!problems.is_empty() && problems.len() <= 16, "{problems:?}");
+        assert!((16..32).any(named) && !(0..16).chain(32..40).any(named), "{problems:?}");
+        world.damage(&id(2).chunk_name(VOLUME), at);
+    }
 }
 
 #[test]

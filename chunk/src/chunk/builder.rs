@@ -1,12 +1,18 @@
 //! Packs extents into a chunk.
 
-use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Layout, Lba, ShardId, VolumeId};
+use wal::planted::{self, Bug};
+use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Layout, Lba, SECTOR_BYTES, ShardId, VolumeId};
 
+use super::frames::{Compression, Frames};
 use super::header::{self, RawHeader};
-use super::index::ChunkIndex;
+use super::index::{ChunkIndex, payload_range};
 use super::{ChunkInfo, Content, Entry, block_crc};
 use crate::ids::{ChunkId, PayloadBlock};
 use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS};
+
+/// Bytes of a block that are looked at together; most blocks that are not zeros show it in the
+/// first ones.
+const ZERO_STEP: usize = 128;
 
 impl From<HoleKind> for Content {
     fn from(hole: HoleKind) -> Self {
@@ -71,7 +77,8 @@ impl ChunkBuilder {
         self.entries.len() < MAX_CHUNK_ENTRIES as usize
     }
 
-    /// Copies whole blocks of the volume from `lba` on, as many as fit. Returns how many.
+    /// Copies whole blocks of the volume from `lba` on, as many as fit; those that hold nothing but
+    /// zeros become holes. Returns how many.
     ///
     /// # Panics
     /// If `bytes` is not whole blocks.
@@ -81,7 +88,7 @@ impl ChunkBuilder {
         self.push_blocks(lba, bytes.chunks_exact(BLOCK_BYTES))
     }
 
-    /// As [`Self::push_data`], for blocks that lie apart in memory.
+    /// As [`Self::push_data`], for blocks that lie apart in memory. Blocks of zeros become holes.
     ///
     /// # Panics
     /// If one of them is not a whole block.
@@ -91,17 +98,24 @@ impl ChunkBuilder {
         lba: Lba,
         blocks: impl ExactSizeIterator<Item = &'b [u8]>,
     ) -> usize {
-        let first = PayloadBlock(self.payload_blocks());
-        let room = (MAX_PAYLOAD_BLOCKS - first.0) as usize;
-        let taken = room.min(blocks.len());
-        let Some(extent) = Extent::new(lba, taken as u64) else { return 0 };
-        if !self.push(Entry { extent, content: Content::Data(first), filter: None }) {
-            return 0;
-        }
-        for (lba, block) in (lba.0..).map(Lba).zip(blocks.take(taken)) {
+        let mut taken = 0;
+        for (lba, block) in (lba.0..).map(Lba).zip(blocks) {
             assert_eq!(block.len(), BLOCK_BYTES, "data comes in whole blocks");
-            self.crcs.push(block_crc(lba, block));
-            self.body.extend_from_slice(block);
+            let extent = Extent::new(lba, 1).expect("one block");
+            let content = match is_zeros(block) {
+                true => Content::Discard,
+                false => Content::Data(PayloadBlock(self.payload_blocks())),
+            };
+            let is_data = content != Content::Discard;
+            let fits = !is_data || self.payload_blocks() < MAX_PAYLOAD_BLOCKS;
+            if !fits || !self.push(Entry { extent, content, filter: None }) {
+                break;
+            }
+            if is_data {
+                self.crcs.push(block_crc(lba, block));
+                self.body.extend_from_slice(block);
+            }
+            taken += 1;
         }
         taken
     }
@@ -134,19 +148,59 @@ impl ChunkBuilder {
         fits
     }
 
+    /// All entries so far.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The bytes of blocks of data.
+    #[must_use]
+    pub fn payload(&self, first: PayloadBlock, blocks: u32) -> &[u8] {
+        let range = payload_range(first, blocks);
+        &self.body[range.start as usize..range.end as usize]
+    }
+
+    /// What the chunk says about itself.
+    #[must_use]
+    pub fn info(&self) -> &ChunkInfo {
+        &self.info
+    }
+
     /// The object's bytes, and its index.
     ///
     /// # Panics
     /// If nothing was pushed: an empty chunk has no use.
     #[must_use]
     pub fn finish(self) -> (Vec<u8>, ChunkIndex) {
+        self.finish_as(Compression::None)
+    }
+
+    /// As [`Self::finish`], with its payload compressed where that is worth it: for a full chunk up
+    /// to 10 ms of computing.
+    ///
+    /// # Panics
+    /// As [`Self::finish`].
+    #[must_use]
+    pub fn finish_as(self, compression: Compression) -> (Vec<u8>, ChunkIndex) {
         assert!(!self.is_empty(), "a chunk has an entry");
         let Self { info, mut body, entries, crcs } = self;
         let index = header::encode_index(&entries, &crcs);
-        let header = RawHeader::of(&info, entries.len(), crcs.len(), &index);
+        let frames = Frames::pack(&mut body, crcs.len() as u32, compression);
+        let header = RawHeader::of(&info, entries.len(), &frames, &index);
         body[..CHUNK_HEADER_BYTES].copy_from_slice(&header.encode());
         body.extend_from_slice(&index);
         assert!(body.len() <= MAX_CHUNK_BYTES);
-        (body, ChunkIndex::new(info, entries, crcs))
+        (body, ChunkIndex::new(info, entries, crcs, frames))
     }
+}
+
+/// Whether a block holds nothing but zeros.
+fn is_zeros(block: &[u8]) -> bool {
+    let looked_at = match planted::is(Bug::ZerosBySector) {
+        true => &block[..SECTOR_BYTES],
+        false => block,
+    };
+    let is_zero = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
+    looked_at.chunks(ZERO_STEP).all(is_zero)
 }

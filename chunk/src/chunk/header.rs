@@ -2,14 +2,26 @@
 
 use wal::{BLOCK_BYTES, Epoch, Extent, Layout, Lba, ShardId, VolumeId};
 
+use super::frames::Frames;
 use super::{ChunkInfo, Content, Entry};
 use crate::error::FormatError;
 use crate::ids::{ChunkId, PayloadBlock};
-use crate::limits::{CHUNK_ENTRY_BYTES, CHUNK_HEADER_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS};
-use crate::sealed::{Reader, Sealed};
+use crate::limits::{
+    CHUNK_ENTRY_BYTES, CHUNK_HEADER_BYTES, MAX_CHUNK_ENTRIES, MAX_FRAMES, MAX_PAYLOAD_BLOCKS,
+};
+use crate::sealed::{Reader, Sealed, frame_features};
+
+/// The payload is in frames, some of them compressed; the header has their lengths.
+const FRAMES: u64 = 1;
+
+/// Where the lengths of the frames stand.
+pub(super) const FRAMES_AT: usize = 128;
 
 pub(super) const HEADER: Sealed =
-    Sealed { what: "chunk header", magic: *b"KRTCHUNK", version: 1, features: 0 };
+    Sealed { what: "chunk header", magic: *b"KRTCHUNK", version: 1, features: FRAMES };
+
+/// LZ4 blocks, the one way of compression there is.
+const LZ4: u16 = 1;
 
 pub(super) const INDEX: &str = "chunk index";
 
@@ -24,6 +36,7 @@ const KIND_DISCARD: u8 = 3;
 
 /// The fields of a header, not checked against each other.
 pub(super) struct RawHeader {
+    features: u64,
     volume: [u8; 16],
     id: u64,
     epoch: u64,
@@ -39,39 +52,44 @@ pub(super) struct RawHeader {
     reserved: u16,
     key_id: u32,
     content_hash: [u8; 32],
+    frames: [u32; MAX_FRAMES],
 }
 
 /// A header whose fields agree.
 pub(super) struct Header {
     pub info: ChunkInfo,
-    pub payload_blocks: u32,
+    pub frames: Frames,
     pub entries: u32,
     pub index_crc: u32,
 }
 
 impl RawHeader {
-    pub(super) fn of(info: &ChunkInfo, entries: usize, payload: usize, index: &[u8]) -> Self {
+    pub(super) fn of(info: &ChunkInfo, entries: usize, frames: &Frames, index: &[u8]) -> Self {
+        let mut lengths = [0; MAX_FRAMES];
+        lengths.iter_mut().zip(frames.lengths()).for_each(|(to, length)| *to = length);
         Self {
+            features: if frames.is_framed() { FRAMES } else { 0 },
             volume: info.volume.0,
             id: info.id.raw(),
             epoch: info.epoch.0,
             shards: info.layout.shards(),
             stripe_shift: info.layout.stripe_shift(),
             block_shift: BLOCK_SHIFT,
-            payload_blocks: payload as u32,
-            index_offset: index_offset(payload as u32),
+            payload_blocks: frames.payload_blocks(),
+            index_offset: index_offset(frames),
             index_bytes: index.len() as u32,
             index_crc: crc32c::crc32c(index),
             entries: entries as u32,
-            compression: 0,
+            compression: if frames.is_framed() { LZ4 } else { 0 },
             reserved: 0,
             key_id: 0,
             content_hash: [0; 32],
+            frames: lengths,
         }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = HEADER.begin(CHUNK_HEADER_BYTES);
+        let mut out = HEADER.begin_with(self.features, CHUNK_HEADER_BYTES);
         out.bytes(&self.volume);
         out.u64(self.id);
         out.u64(self.epoch);
@@ -87,13 +105,15 @@ impl RawHeader {
         out.u16(self.reserved);
         out.u32(self.key_id);
         out.bytes(&self.content_hash);
+        self.frames.iter().for_each(|length| out.u32(*length));
         out.seal_padded(CHUNK_HEADER_BYTES)
     }
 
     /// Reads a header block.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let (mut fields, _) = HEADER.open(bytes)?;
-        let raw = Self {
+        let mut raw = Self {
+            features: frame_features(bytes),
             volume: fields.array()?,
             id: fields.u64()?,
             epoch: fields.u64()?,
@@ -109,7 +129,11 @@ impl RawHeader {
             reserved: fields.u16()?,
             key_id: fields.u32()?,
             content_hash: fields.array()?,
+            frames: [0; MAX_FRAMES],
         };
+        for length in &mut raw.frames {
+            *length = fields.u32()?;
+        }
         fields.finish_padded()?;
         Ok(raw)
     }
@@ -127,37 +151,45 @@ impl RawHeader {
         must(self.block_shift == BLOCK_SHIFT, "block shift", self.block_shift.into())?;
         let payload = self.payload_blocks;
         must(payload <= MAX_PAYLOAD_BLOCKS, "payload blocks", payload.into())?;
+        let has_frames = self.features & FRAMES != 0;
+        let compression = if has_frames { LZ4 } else { 0 };
+        must(self.compression == compression, "compression", self.compression.into())?;
+        let unused = self.frames.iter().find(|length| **length != 0).filter(|_| !has_frames);
+        must(unused.is_none(), "reserved", unused.copied().unwrap_or(0).into())?;
+        let frames = match has_frames {
+            true => Frames::stored(payload, &self.frames)?,
+            false => Frames::plain(payload),
+        };
         let at = self.index_offset;
-        must(at == index_offset(payload), "index offset", at.into())?;
+        must(at == index_offset(&frames), "index offset", at.into())?;
         let entries = self.entries;
         must((1..=MAX_CHUNK_ENTRIES).contains(&entries), "entries", entries.into())?;
         let bytes = self.index_bytes;
         must(bytes == index_bytes(entries, payload), "index length", bytes.into())?;
-        must(self.compression == 0, "compression", self.compression.into())?;
         must(self.reserved == 0, "reserved", self.reserved.into())?;
         must(self.key_id == 0, "key id", self.key_id.into())?;
         must(self.content_hash == [0; 32], "content hash", self.content_hash[0].into())?;
         let (Some(id), Some(layout)) = (id, layout) else { unreachable!("checked above") };
         let (volume, epoch) = (VolumeId(self.volume), Epoch(self.epoch));
         let info = ChunkInfo { volume, id, layout, epoch };
-        Ok(Header { info, payload_blocks: payload, entries, index_crc: self.index_crc })
+        Ok(Header { info, frames, entries, index_crc: self.index_crc })
     }
 }
 
 impl Header {
     /// Byte where the index starts.
     pub(super) fn index_offset(&self) -> u32 {
-        index_offset(self.payload_blocks)
+        index_offset(&self.frames)
     }
 
     /// Bytes of the index.
     pub(super) fn index_bytes(&self) -> u32 {
-        index_bytes(self.entries, self.payload_blocks)
+        index_bytes(self.entries, self.frames.payload_blocks())
     }
 }
 
-fn index_offset(payload_blocks: u32) -> u32 {
-    CHUNK_HEADER_BYTES as u32 + payload_blocks * BLOCK_BYTES as u32
+fn index_offset(frames: &Frames) -> u32 {
+    CHUNK_HEADER_BYTES as u32 + frames.stored_bytes()
 }
 
 fn index_bytes(entries: u32, payload_blocks: u32) -> u32 {
@@ -206,11 +238,11 @@ pub(super) fn decode_index(
         }
         entries.push(entry);
     }
-    if payload != u64::from(header.payload_blocks) {
+    if payload != u64::from(header.frames.payload_blocks()) {
         return Err(fields.field("number of data blocks", payload));
     }
-    let mut crcs = Vec::with_capacity(header.payload_blocks as usize);
-    for _ in 0..header.payload_blocks {
+    let mut crcs = Vec::with_capacity(header.frames.payload_blocks() as usize);
+    for _ in 0..header.frames.payload_blocks() {
         crcs.push(fields.u32()?);
     }
     fields.finish()?;
@@ -250,7 +282,7 @@ fn decode_entry(
     } else {
         return Err(fields.field("filter", filter.into()));
     };
-    if kind == KIND_DATA && count > u64::from(header.payload_blocks) - payload {
+    if kind == KIND_DATA && count > u64::from(header.frames.payload_blocks()) - payload {
         return Err(fields.field("number of data blocks", count));
     }
     Ok(Entry { extent, content, filter })

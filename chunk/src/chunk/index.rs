@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use wal::{BLOCK_BYTES, Extent, Layout, Lba, ShardId, ShardRun, VolumeId};
 
+use super::frames::Frames;
 use super::header::{Header, RawHeader, decode_index};
 use super::{ChunkInfo, Content, Entry, block_crc};
 use crate::error::{FormatError, ReadError, in_object};
@@ -18,6 +19,22 @@ pub struct ChunkIndex {
     info: ChunkInfo,
     entries: Vec<Entry>,
     crcs: Vec<u32>,
+    frames: Frames,
+}
+
+/// Reads where the payload of a chunk is, from its header: one range get.
+///
+/// # Errors
+/// If the object is missing, damaged, or not this chunk of this volume.
+pub async fn read_frames<S: ObjectStore>(
+    store: &S,
+    volume: VolumeId,
+    id: ChunkId,
+) -> Result<Frames, ReadError> {
+    let name = id.chunk_name(volume);
+    let bytes = store.get_range(&name, 0..CHUNK_HEADER_BYTES as u64).await?;
+    let header = own_header(&bytes, volume, id).map_err(in_object(&name))?;
+    Ok(header.frames)
 }
 
 /// Reads header and index of a chunk: two range gets.
@@ -35,7 +52,7 @@ pub async fn read_index<S: ObjectStore>(
     let start = u64::from(header.index_offset());
     let bytes = store.get_range(&name, start..start + u64::from(header.index_bytes())).await?;
     let (entries, crcs) = decode_index(&header, &bytes).map_err(in_object(&name))?;
-    Ok(ChunkIndex::new(header.info, entries, crcs))
+    Ok(ChunkIndex::new(header.info, entries, crcs, header.frames))
 }
 
 fn own_header(bytes: &[u8], volume: VolumeId, id: ChunkId) -> Result<Header, FormatError> {
@@ -51,8 +68,13 @@ fn own_header(bytes: &[u8], volume: VolumeId, id: ChunkId) -> Result<Header, For
 }
 
 impl ChunkIndex {
-    pub(super) fn new(info: ChunkInfo, entries: Vec<Entry>, crcs: Vec<u32>) -> Self {
-        Self { info, entries, crcs }
+    pub(super) fn new(
+        info: ChunkInfo,
+        entries: Vec<Entry>,
+        crcs: Vec<u32>,
+        frames: Frames,
+    ) -> Self {
+        Self { info, entries, crcs, frames }
     }
 
     /// Reads the index out of a whole object. The payload is not looked at: see
@@ -70,7 +92,7 @@ impl ChunkIndex {
         let header = RawHeader::decode(header)?.check()?;
         let index = object.get(header.index_offset() as usize..).unwrap_or_default();
         let (entries, crcs) = decode_index(&header, index)?;
-        Ok(Self::new(header.info, entries, crcs))
+        Ok(Self::new(header.info, entries, crcs, header.frames))
     }
 
     /// As [`Self::decode`], for the object that should be this chunk of this volume.
@@ -99,6 +121,12 @@ impl ChunkIndex {
     #[must_use]
     pub fn crcs(&self) -> &[u32] {
         &self.crcs
+    }
+
+    /// Where the payload is.
+    #[must_use]
+    pub fn frames(&self) -> &Frames {
+        &self.frames
     }
 
     /// Blocks of payload.
@@ -200,7 +228,7 @@ fn parts(
     whole.into_iter().chain(by_stripe)
 }
 
-/// Where some blocks of payload lie in a chunk object.
+/// Where some blocks of payload lie in a chunk object whose blocks are stored as they are.
 #[must_use]
 pub fn payload_range(first: PayloadBlock, blocks: u32) -> Range<u64> {
     let start = CHUNK_HEADER_BYTES as u64 + u64::from(first.0) * BLOCK_BYTES as u64;

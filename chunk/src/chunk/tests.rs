@@ -52,10 +52,10 @@ fn the_fullest_chunk_fits() {
     let mut chunk = builder(1);
     for n in 0..u64::from(MAX_PAYLOAD_BLOCKS) {
         assert!(!chunk.is_full());
-        assert_eq!(chunk.push_data(Lba(n * 2), &[n as u8; BLOCK_BYTES]), 1);
+        assert_eq!(chunk.push_data(Lba(n * 2), &[n as u8 | 1; BLOCK_BYTES]), 1);
     }
     assert!(chunk.is_full());
-    assert_eq!(chunk.push_data(Lba(1 << 20), &[0; BLOCK_BYTES]), 0);
+    assert_eq!(chunk.push_data(Lba(1 << 20), &[1; BLOCK_BYTES]), 0);
     let mut holes = 0;
     while chunk.push_hole(HoleKind::Zero, extent((1 << 30) + holes * 2, 1), None) {
         holes += 1;
@@ -103,6 +103,47 @@ fn a_long_push_takes_what_fits() {
 }
 
 #[test]
+fn blocks_of_zeros_become_holes() {
+    let mut bytes = vec![9; 6 * BLOCK_BYTES];
+    bytes[BLOCK_BYTES..3 * BLOCK_BYTES].fill(0);
+    bytes[5 * BLOCK_BYTES..].fill(0);
+    let mut chunk = builder(1);
+    assert_eq!(chunk.push_data(Lba(10), &bytes), 6);
+    let (object, index) = chunk.finish();
+    let (data, hole) = (|n| Content::Data(PayloadBlock(n)), Content::Discard);
+    let entry = |lba, count, content| Entry { extent: extent(lba, count), content, filter: None };
+    let expected =
+        [entry(10, 1, data(0)), entry(11, 2, hole), entry(13, 2, data(1)), entry(15, 1, hole)];
+    assert_eq!(index.entries(), expected);
+    assert_eq!(index.payload_blocks(), 3);
+    assert_eq!(ChunkIndex::decode(&object).unwrap(), index);
+}
+
+#[test]
+fn a_block_with_one_byte_in_it_is_data() {
+    for at in [0, 1, 127, 128, 511, 512, 4095] {
+        let mut block = [0; BLOCK_BYTES];
+        block[at] = 1;
+        let mut chunk = builder(1);
+        assert_eq!(chunk.push_data(Lba(10), &block), 1);
+        assert_eq!(chunk.payload_blocks(), 1, "byte {at}");
+    }
+}
+
+#[test]
+fn blocks_of_zeros_take_entries_until_there_are_none() {
+    let mut chunk = builder(1);
+    let mut pair = vec![0; 2 * BLOCK_BYTES];
+    pair[..BLOCK_BYTES].fill(1);
+    let bytes = pair.repeat(1100);
+    let taken = chunk.push_data(Lba(0), &bytes);
+    assert_eq!(taken as u32, MAX_CHUNK_ENTRIES, "each is an entry of its own");
+    assert!(chunk.is_full());
+    let (object, index) = chunk.finish();
+    assert_eq!(ChunkIndex::decode(&object).unwrap(), index);
+}
+
+#[test]
 fn another_chunk_or_volume_is_refused() {
     let (bytes, _) = sample();
     let other = ChunkIndex::decode_as(&bytes, VolumeId([8; 16]), id()).unwrap_err();
@@ -125,7 +166,7 @@ fn after(change: impl FnOnce(&mut [u8])) -> FormatError {
 
 #[test]
 fn every_bad_header_field_is_refused_by_name() {
-    let cases: [(usize, &[u8], &str); 14] = [
+    let cases: [(usize, &[u8], &str); 15] = [
         (53, &[0; 3], "chunk id"),
         (64, &[0, 0], "shards"),
         (66, &[9], "stripe shift"),
@@ -136,6 +177,7 @@ fn every_bad_header_field_is_refused_by_name() {
         (84, &[0xff, 0xff], "entries"),
         (76, &[1], "index length"),
         (88, &[1], "compression"),
+        (128, &[1], "reserved"),
         (90, &[1], "reserved"),
         (92, &[1], "key id"),
         (96, &[1], "content hash"),
@@ -219,12 +261,12 @@ fn overlaps_are_found_only_where_blocks_are_shared() {
 
     let mut chunk = builder(2);
     assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
-    assert_eq!(chunk.push_data(Lba(1024), &[0; BLOCK_BYTES]), 1);
+    assert_eq!(chunk.push_data(Lba(1024), &[1; BLOCK_BYTES]), 1);
     assert_eq!(chunk.finish().1.overlap(), None);
 
     let mut chunk = builder(2);
     assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
-    assert_eq!(chunk.push_data(Lba(2048), &[0; BLOCK_BYTES]), 1);
+    assert_eq!(chunk.push_data(Lba(2048), &[1; BLOCK_BYTES]), 1);
     assert!(chunk.finish().1.overlap().is_some());
 }
 
@@ -239,7 +281,7 @@ proptest! {
     ) {
         let own = Layout::new(10, shards).unwrap();
         let mut chunk = builder(shards);
-        prop_assert_eq!(chunk.push_data(Lba(data.0), &vec![0; data.1 * BLOCK_BYTES]), data.1);
+        prop_assert_eq!(chunk.push_data(Lba(data.0), &vec![1; data.1 * BLOCK_BYTES]), data.1);
         let filter = (filter < shards).then_some(ShardId(filter));
         prop_assert!(chunk.push_hole(HoleKind::Zero, extent(hole.0, hole.1), filter));
         let (_, index) = chunk.finish();

@@ -15,7 +15,11 @@ use crate::snapshot::{SnapshotId, SnapshotName};
 /// The volume is a clone, or has ancestors: the part about them stands at the end.
 const LINEAGE: u64 = 1;
 
-const MANIFEST: Sealed = Sealed { what: WHAT, magic: *b"KRTMANIF", version: 1, features: LINEAGE };
+/// Chunks may be compressed: which ones stands behind all else.
+const COMPRESSION: u64 = 2;
+
+const MANIFEST: Sealed =
+    Sealed { what: WHAT, magic: *b"KRTMANIF", version: 1, features: LINEAGE | COMPRESSION };
 
 /// The fixed part of a manifest, not checked.
 struct RawManifest<'a> {
@@ -103,6 +107,10 @@ impl<'a> RawManifest<'a> {
             true => read_lineage(&mut rest, self.parent)?,
             false => (None, Ancestors::default()),
         };
+        let compressed_since = match self.features & COMPRESSION != 0 {
+            true => Some(Incarnation(rest.u64()?)),
+            false => None,
+        };
         rest.finish()?;
         let manifest = Manifest {
             volume: VolumeId(self.volume),
@@ -124,6 +132,7 @@ impl<'a> RawManifest<'a> {
             unfolded,
             parent,
             ancestors,
+            compressed_since,
         };
         manifest.check()?;
         Ok((ManifestSeq(self.seq), manifest))
@@ -183,7 +192,8 @@ impl Manifest {
     pub fn encode(&self, seq: ManifestSeq) -> Vec<u8> {
         self.check().expect("only sound manifests are written");
         let has_lineage = self.parent.is_some() || !self.ancestors.is_empty();
-        let features = if has_lineage { LINEAGE } else { 0 };
+        let lineage = if has_lineage { LINEAGE } else { 0 };
+        let features = lineage | self.compressed_since.map_or(0, |_| COMPRESSION);
         let lists = self.directory.len() * 24 + self.unfolded.len() * 8;
         let capacity = 512 + lists + self.ancestors.len() * ANCESTOR_BYTES;
         let mut out = MANIFEST.begin_with(features, capacity);
@@ -223,6 +233,9 @@ impl Manifest {
         }
         if has_lineage {
             write_lineage(&mut out, self.parent.as_ref(), &self.ancestors);
+        }
+        if let Some(since) = self.compressed_since {
+            out.u64(since.0);
         }
         let (bytes, _) = out.seal();
         assert!(bytes.len() <= MAX_MANIFEST_BYTES);

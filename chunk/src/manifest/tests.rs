@@ -34,6 +34,7 @@ fn sample() -> Manifest {
         unfolded: vec![id(3, 5), id(3, 4)],
         parent: None,
         ancestors: Ancestors::default(),
+        compressed_since: None,
     }
 }
 
@@ -158,6 +159,31 @@ fn a_clone_reads_back_as_written() {
     let lineage = clone().lineage();
     assert_eq!(lineage.writer(id(2, 5)), VolumeId([1; 16]));
     assert_eq!(lineage.writer(id(3, 5)), VOLUME);
+}
+
+#[test]
+fn a_manifest_of_compressed_chunks_reads_back_and_older_readers_refuse_it() {
+    for plain in [sample(), clone()] {
+        let manifest = Manifest { compressed_since: Some(Incarnation(3)), ..plain.clone() };
+        let bytes = manifest.encode(ManifestSeq(8));
+        let before = plain.encode(ManifestSeq(8));
+        assert_eq!((bytes[16], bytes.len()), (before[16] | 2, before.len() + 8));
+        assert_eq!(Manifest::decode(&bytes).unwrap(), (ManifestSeq(8), manifest.clone()));
+        assert!(manifest.may_be_compressed(id(3, 0)) && !manifest.may_be_compressed(id(2, 9)));
+        assert!(!plain.may_be_compressed(id(3, 0)));
+        let at = bytes.len() - 8;
+        for since in [0, 4] {
+            let mut bytes = bytes.clone();
+            bytes[at] = since;
+            sealed::seal(&mut bytes);
+            let field = "first compressed incarnation";
+            let error = FormatError::Field { what: WHAT, field, value: since.into() };
+            assert_eq!(Manifest::decode(&bytes), Err(error));
+        }
+        let mut short = bytes[..at + 7].to_vec();
+        sealed::seal(&mut short);
+        assert!(matches!(Manifest::decode(&short), Err(FormatError::Length { .. })));
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn body(seq: u64, salt: u8) -> Vec<u8> {
         unfolded: Vec::new(),
         parent: None,
         ancestors: crate::lineage::Ancestors::default(),
+        compressed_since: None,
     };
     manifest.encode(seq)
 }

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use chunk::chunk::payload_range;
-use chunk::{ChunkIndex, Content, Entry, PayloadBlock};
+use chunk::{ChunkIndex, Compression, Content, Entry, Frames, PayloadBlock};
 use serde::Serialize;
-use wal::Lba;
+use wal::{BLOCK_BYTES, Lba};
 
 use super::InspectError;
 use crate::cli::output;
+use crate::config::ByteSize;
 use crate::error::Error;
 
 /// The JSON output.
@@ -25,8 +25,22 @@ struct ChunkView {
     epoch: u64,
     object_bytes: usize,
     payload_blocks: u32,
+    /// `lz4`, or `none` if all blocks are stored as they are.
+    compression: &'static str,
+    /// Bytes that the payload takes.
+    stored_bytes: u32,
+    /// Bytes of each frame of up to 16 blocks, if some are compressed.
+    frames: Vec<FrameView>,
     damaged_blocks: u64,
     entries: Vec<EntryView>,
+}
+
+#[derive(Serialize)]
+struct FrameView {
+    first_payload_block: u32,
+    blocks: u32,
+    stored_bytes: u64,
+    is_compressed: bool,
 }
 
 #[derive(Serialize)]
@@ -52,7 +66,12 @@ pub(super) fn show(
     json: bool,
 ) -> Result<(), Error> {
     let info = index.info();
-    let entries: Vec<_> = index.entries().iter().map(|entry| view(object, index, entry)).collect();
+    let payload = unpacked(object, index);
+    let entries: Vec<_> =
+        index.entries().iter().map(|entry| view(&payload, index, entry)).collect();
+    let frames = index.frames();
+    let compression =
+        if frames.is_framed() { Compression::Lz4.name() } else { Compression::None.name() };
     let view = ChunkView {
         kind: "chunk",
         volume: info.volume.to_string(),
@@ -64,6 +83,9 @@ pub(super) fn show(
         epoch: info.epoch.0,
         object_bytes: object.len(),
         payload_blocks: index.payload_blocks(),
+        compression,
+        stored_bytes: frames.stored_bytes(),
+        frames: frame_views(frames),
         damaged_blocks: entries.iter().map(|entry| entry.damaged_blocks).sum(),
         entries,
     };
@@ -78,7 +100,40 @@ pub(super) fn show(
     }
 }
 
-fn view(object: &[u8], index: &ChunkIndex, entry: &Entry) -> EntryView {
+/// The blocks of the payload; `None` for those of a frame that cannot be decompressed.
+fn unpacked(object: &[u8], index: &ChunkIndex) -> Vec<Option<Vec<u8>>> {
+    let blocks = index.payload_blocks();
+    if blocks == 0 {
+        return Vec::new();
+    }
+    let parts = index.frames().of_object(0..blocks, object);
+    parts
+        .flat_map(|(part, content)| {
+            let block = |n: usize| {
+                let bytes = content.as_ref().ok()?;
+                Some(bytes[n * BLOCK_BYTES..(n + 1) * BLOCK_BYTES].to_vec())
+            };
+            (0..part.len()).map(block).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn frame_views(frames: &Frames) -> Vec<FrameView> {
+    let count = if frames.is_framed() { frames.count() } else { 0 };
+    let view = |frame| {
+        let blocks = frames.blocks(frame);
+        let range = frames.range(blocks.clone());
+        FrameView {
+            first_payload_block: blocks.start,
+            blocks: blocks.len() as u32,
+            stored_bytes: range.end - range.start,
+            is_compressed: frames.is_compressed(frame),
+        }
+    };
+    (0..count).map(view).collect()
+}
+
+fn view(payload: &[Option<Vec<u8>>], index: &ChunkIndex, entry: &Entry) -> EntryView {
     let (kind, first) = match entry.content {
         Content::Data(first) => ("data", Some(first)),
         Content::Zero => ("zero", None),
@@ -86,8 +141,7 @@ fn view(object: &[u8], index: &ChunkIndex, entry: &Entry) -> EntryView {
     };
     let is_damaged = |first: PayloadBlock, offset: u64| {
         let block = PayloadBlock(first.0 + offset as u32);
-        let range = payload_range(block, 1);
-        let bytes = object.get(range.start as usize..range.end as usize);
+        let bytes = payload[block.0 as usize].as_deref();
         let lba = Lba(entry.extent.lba().0 + offset);
         !bytes.is_some_and(|bytes| index.check_block(block, lba, bytes))
     };
@@ -107,7 +161,7 @@ fn view(object: &[u8], index: &ChunkIndex, entry: &Entry) -> EntryView {
 fn text(view: &ChunkView) -> String {
     let mut text = format!(
         "chunk {} of volume {}\nepoch {}, shards {}, stripe 2^{} blocks\n{} bytes, {} blocks of \
-         payload, {} entries\n",
+         payload in {} (compression {}), {} entries\n",
         view.id,
         view.volume,
         view.epoch,
@@ -115,8 +169,20 @@ fn text(view: &ChunkView) -> String {
         view.stripe_shift,
         view.object_bytes,
         view.payload_blocks,
+        ByteSize(view.stored_bytes.into()),
+        view.compression,
         view.entries.len(),
     );
+    for frame in &view.frames {
+        let end = frame.first_payload_block + frame.blocks;
+        let how = if frame.is_compressed { "compressed" } else { "as they are" };
+        // Writing into a text cannot fail.
+        let _ = writeln!(
+            text,
+            "  payload blocks [{}, {end}) in {} bytes, {how}",
+            frame.first_payload_block, frame.stored_bytes
+        );
+    }
     for entry in &view.entries {
         let end = entry.lba + entry.blocks;
         // Writing into a text cannot fail.

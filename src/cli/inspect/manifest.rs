@@ -26,6 +26,8 @@ pub(super) struct ManifestView {
     unfolded: Vec<String>,
     parent: Option<ParentView>,
     ancestors: Vec<AncestorView>,
+    /// First incarnation whose chunks may be compressed.
+    compressed_since: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +111,7 @@ pub(super) fn view(seq: ManifestSeq, manifest: &Manifest) -> ManifestView {
         unfolded: manifest.unfolded.iter().map(ToString::to_string).collect(),
         parent,
         ancestors: ancestors.collect(),
+        compressed_since: manifest.compressed_since.map(|since| since.0),
     }
 }
 
@@ -146,6 +149,9 @@ pub(super) fn text(view: &ManifestView) -> String {
     }
     for AncestorView { volume, incarnation } in &view.ancestors {
         text.push_str(&format!("  objects up to incarnation {incarnation} are of {volume}\n"));
+    }
+    if let Some(since) = view.compressed_since {
+        text.push_str(&format!("chunks may be compressed from incarnation {since} on\n"));
     }
     text
 }

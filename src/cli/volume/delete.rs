@@ -33,17 +33,26 @@ pub(super) fn delete(
     if !yes && !is_confirmed(settings, name)? {
         return Err(VolumeError::Unconfirmed { name: name.clone() }.into());
     }
-    if let Some(mut client) = ControlClient::connect_if_running(settings)? {
-        store::agree(settings, &client.server()?)?;
-        let _progress = Progress::start(format!("deleting {name}"));
-        client.delete(name.to_string(), snapshots)?;
-    } else {
-        delete_alone(settings, name, snapshots)?;
-    }
+    remove(settings, name, snapshots)?;
     if json {
         return output::print_json(&DeletedView { name: name.to_string(), deleted: true });
     }
     output::print(&format!("deleted volume {name}\n"))
+}
+
+/// The same, for who has asked, and tells by itself.
+pub(in crate::cli) fn remove(
+    settings: &Settings,
+    name: &VolumeName,
+    snapshots: bool,
+) -> Result<(), Error> {
+    let Some(mut client) = ControlClient::connect_if_running(settings)? else {
+        return delete_alone(settings, name, snapshots);
+    };
+    store::agree(settings, &client.server()?)?;
+    let _progress = Progress::start(format!("deleting {name}"));
+    client.delete(name.to_string(), snapshots)?;
+    Ok(())
 }
 
 /// Asks on a terminal, if there is one, for the name of the volume.

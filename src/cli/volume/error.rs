@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use chunk::catalog::{CreateError, NameError};
+use chunk::catalog::{CreateError, NameError, RenameError};
 use chunk::clones::{CloneError, DeleteError};
 use chunk::manifest_log::ManifestLogError;
 use chunk::snapshot::SnapshotError;
@@ -97,6 +97,9 @@ pub enum VolumeError {
     /// Creating failed.
     #[error(transparent)]
     Create(CreateError),
+    /// What is complete did not get its name.
+    #[error(transparent)]
+    Rename(RenameError),
     /// A snapshot cannot be deleted, or what was cloned cannot be looked up.
     #[error(transparent)]
     Snapshot(SnapshotError),
@@ -146,6 +149,8 @@ impl VolumeError {
             | Self::Name(_) => ErrorKind::Corrupt,
             Self::Create(CreateError::Exists { .. }) => ErrorKind::Exists,
             Self::Create(error) => error.kind().map_or(ErrorKind::Invalid, ErrorKind::from),
+            Self::Rename(RenameError::Exists { .. }) => ErrorKind::Exists,
+            Self::Rename(error) => error.kind().map_or(ErrorKind::NotFound, ErrorKind::from),
             Self::Snapshot(error) => error.into(),
             Self::Clone(error) => error.into(),
             Self::Delete(error) => error.into(),

@@ -105,6 +105,13 @@ fn text(status: &VolumeStatus) -> String {
     if matches!(status.state, VolumeState::Serving) {
         lines.add("newest cut", newest_cut(status));
     }
+    if status.sealed_bytes > 0 {
+        let (sealed, stored) = (status.sealed_bytes, status.stored_bytes);
+        let saved = 100 - (stored.min(sealed) * 100).div_ceil(sealed);
+        let (sealed, stored) = (size(sealed), size(stored));
+        let text = format!("{sealed} of blocks take {stored} in the store, {saved} % less");
+        lines.add("compressed", format!("{text}  (since it was opened)"));
+    }
     add_traffic(&mut lines, status);
     if let Some(failure) = &status.failure {
         lines.add("failure", failure);

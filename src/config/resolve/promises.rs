@@ -1,6 +1,6 @@
-//! What new volumes promise.
+//! What new volumes promise, and how all are stored.
 
-use chunk::{Durability, Fencing, LeaseTerm, Promises};
+use chunk::{Compression, Durability, Fencing, LeaseTerm, Promises};
 
 use super::{Resolver, refuse};
 use crate::config::error::{ConfigError, ValueError};
@@ -19,6 +19,14 @@ impl Resolver<'_> {
         self.explained.push(Explained::new(Key::Fencing, fencing.name().to_owned(), &source));
         let fencing = self.lease(fencing)?;
         Ok(Promises { durability, fencing })
+    }
+
+    pub(super) fn compression(&mut self) -> Result<Compression, ConfigError> {
+        let key = Key::Compression;
+        let why = "two fifths less to store and send, at hardly a cost";
+        let (found, source) = self.parsed(key, || (Compression::Lz4, Source::Default(why)))?;
+        self.explained.push(Explained::new(key, found.name().to_owned(), &source));
+        Ok(found)
     }
 
     fn lease(&mut self, fencing: Fencing) -> Result<Fencing, ConfigError> {

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use chunk::chunk::payload_range;
-use chunk::{ChunkIndex, Content, PayloadBlock};
-use wal::BLOCK_BYTES;
+use chunk::{ChunkIndex, Content};
+use wal::runtime::Runtime;
 
 use super::SLOT_BLOCKS;
 use crate::engine::Env;
 use crate::engine::core::Core;
+use crate::engine::limits::KEEP_BLOCKS;
 use crate::engine::mesh::CoreId;
 use crate::engine::message::{Ask, Kept};
 use crate::engine::shared::Shared;
@@ -27,35 +27,47 @@ impl<E: Env> Core<E> {
         if !self.chunk_cache.is_on() || index.payload_blocks() == 0 {
             return;
         }
-        let range = payload_range(PayloadBlock(0), index.payload_blocks());
-        let payload = object.slice(range.start as usize..range.end as usize);
         let chunk = (shared.volume, index.info().id);
         for core in (0..self.cores()).map(CoreId) {
-            let parts = parts_of(shared, index, core);
-            if parts.is_empty() {
-                continue;
-            }
-            let kept = Kept { chunk, payload: payload.clone(), parts };
-            if core == self.id() {
-                self.keep_parts(&kept).await;
-            } else {
-                // One copy less, if that core did not keep it.
-                let _ = self.peers.start(core, Ask::Keep(Box::new(kept))).await.await;
+            for blocks in parts_of(shared, index, core) {
+                let first = blocks.start;
+                let Some(payload) = self.payload_of(index, object, blocks).await else { continue };
+                let kept = Kept { chunk, payload, first };
+                if core == self.id() {
+                    self.keep_part(&kept).await;
+                } else {
+                    // One copy less, if that core did not keep it.
+                    let _ = self.peers.start(core, Ask::Keep(Box::new(kept))).await.await;
+                }
             }
         }
     }
 
-    /// Keeps what another core uploaded.
-    pub(in crate::engine) async fn keep_parts(&self, kept: &Kept) {
-        for part in &kept.parts {
-            let bytes = part.start as usize * BLOCK_BYTES..part.end as usize * BLOCK_BYTES;
-            let payload = &kept.payload[bytes];
-            self.chunk_cache.keep(&self.disk, kept.chunk, part.start, payload).await;
+    /// The bytes of payload blocks of an object.
+    async fn payload_of(
+        &self,
+        index: &ChunkIndex,
+        object: &Bytes,
+        blocks: Range<u32>,
+    ) -> Option<Bytes> {
+        let frames = index.frames().clone();
+        let range = frames.range(blocks.clone());
+        let stored = object.slice(range.start as usize..range.end as usize);
+        if !frames.is_framed() {
+            return Some(stored);
         }
+        let unpacked = self.runtime.compute(move || frames.unpack(blocks, &stored)).await;
+        unpacked.ok().map(Bytes::from)
+    }
+
+    /// Keeps what this core or another one uploaded.
+    pub(in crate::engine) async fn keep_part(&self, kept: &Kept) {
+        self.chunk_cache.keep(&self.disk, kept.chunk, kept.first, &kept.payload).await;
     }
 }
 
-/// Whole slots of a chunk that have blocks of a core's shards, merged.
+/// Whole slots of a chunk that have blocks of a core's shards, merged; of a compressed chunk no more
+/// than is to be decompressed at a time.
 fn parts_of(shared: &Shared, index: &ChunkIndex, core: CoreId) -> Vec<Range<u32>> {
     let mut parts: Vec<Range<u32>> = Vec::new();
     let mut runs: Vec<Range<u32>> = Vec::new();
@@ -72,5 +84,10 @@ fn parts_of(shared: &Shared, index: &ChunkIndex, core: CoreId) -> Vec<Range<u32>
             _ => parts.push(run),
         }
     }
-    parts
+    let most = if index.frames().is_framed() { KEEP_BLOCKS } else { u32::MAX };
+    let split = |part: Range<u32>| {
+        let ends = part.clone().step_by(most as usize);
+        ends.map(move |start| start..part.end.min(start.saturating_add(most)))
+    };
+    parts.into_iter().flat_map(split).collect()
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 
 use chunk::catalog::{NewVolume, create};
-use chunk::{Fencing, Manifest, MemoryStore, Promises, VolumeName};
+use chunk::{ChunkBuilder, Compression, Fencing, Manifest, MemoryStore, Promises, VolumeName};
 use futures_lite::future::block_on;
 use wal::{Epoch, Incarnation, Layout};
 
@@ -76,9 +76,83 @@ impl Bench {
         self.executor.now() - begun
     }
 
+    fn put(&self, object: Vec<u8>) {
+        self.bucket.tamper(chunk().chunk_name(VOLUME).as_str(), Some(object));
+    }
+
     fn down(&self) {
         let outage = Some((Duration::ZERO, OUTAGE));
         self.bucket.set_faults(StoreFaults { outage, ..Default::default() });
+    }
+}
+
+/// Block `n` of a chunk that compresses, and of one that does not.
+fn block(n: u32, is_noise: bool) -> Vec<u8> {
+    let mut state = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        if is_noise { (state >> 32) as u8 } else { n as u8 + 1 }
+    };
+    (0..BLOCK_BYTES).map(|_| next()).collect()
+}
+
+fn blocks(range: Range<u32>) -> Vec<u8> {
+    range.flat_map(|n| block(n, (32..48).contains(&n))).collect()
+}
+
+/// A bench whose chunk 5 has 100 blocks in frames, the third of them as they are.
+fn compressed() -> (Bench, Vec<u8>) {
+    let mut bench = Bench::new();
+    let layout = Layout::new(wal::layout::MIN_STRIPE_SHIFT, 1).unwrap();
+    let mut chunk = ChunkBuilder::new(VOLUME, chunk(), layout, Epoch(1));
+    assert_eq!(chunk.push_data(wal::Lba(0), &blocks(0..100)), 100);
+    let (object, index) = chunk.finish_as(Compression::Lz4);
+    assert!(index.frames().is_compressed(0) && !index.frames().is_compressed(2));
+    bench.put(object.clone());
+    let shared = Arc::get_mut(&mut bench.shared).expect("nobody else has it");
+    shared.compressed_since = Some(Incarnation(1));
+    (bench, object)
+}
+
+#[test]
+fn blocks_of_a_compressed_chunk_are_fetched_by_frames_once_its_header_is_known() {
+    let (bench, _) = compressed();
+    bench.run(async |core, shared| {
+        let key = (VOLUME, super::tests::chunk());
+        let one = core.fetch_range(&shared, key.1, 20..21, 20..21);
+        let other = core.fetch_range(&shared, key.1, 30..70, 30..70);
+        assert!(core.frame_tables.get(key).is_none());
+        assert_eq!(*landed(&one).await.expect("it is there"), blocks(20..21));
+        assert_eq!(*landed(&other).await.expect("it is there"), blocks(30..70));
+        assert!(core.frame_tables.get(key).is_some_and(|frames| frames.payload_blocks() == 100));
+        let end = core.fetch_range(&shared, key.1, 99..100, 96..128);
+        assert_eq!(*landed(&end).await.expect("it is there"), blocks(96..100));
+        let beyond = core.fetch_range(&shared, key.1, 99..101, 96..128);
+        let missing = landed(&beyond).await;
+        assert!(matches!(missing, Err(VolumeError::Corrupt { .. })), "{missing:?}");
+    });
+}
+
+#[test]
+fn a_damaged_header_or_frame_is_an_error_and_never_bytes() {
+    let (bench, object) = compressed();
+    let mut frame = object.clone();
+    frame[chunk::limits::CHUNK_HEADER_BYTES] ^= 0xf0;
+    let mut header = object.clone();
+    header[130] ^= 1;
+    for damaged in [header, frame] {
+        bench.put(damaged);
+        bench.run(async |core, shared| {
+            let flight = core.fetch_range(&shared, super::tests::chunk(), 3..4, 3..4);
+            match landed(&flight).await {
+                Err(VolumeError::Corrupt { .. }) => {}
+                // A checksum tells.
+                Ok(bytes) => assert_ne!(*bytes, blocks(3..4)),
+                Err(other) => panic!("{other}"),
+            }
+        });
     }
 }
 

@@ -18,6 +18,11 @@ fn all_in_store(_: ChunkId, _: u32) -> (Spot, u32) {
     (Spot::Store, u32::MAX)
 }
 
+/// Reads of the store begin and end at multiples of so many blocks.
+fn by(granule: u32) -> impl Fn(ChunkId, Range<u32>) -> Range<u32> {
+    move |_, blocks| rounded(&blocks, granule)
+}
+
 fn ranges(jobs: &[ChunkJob]) -> Vec<Range<u32>> {
     jobs.iter().map(|job| job.blocks.clone()).collect()
 }
@@ -49,11 +54,11 @@ fn assert_complete(jobs: &[ChunkJob], wanted: &[Wanted]) {
 fn neighbours_in_a_chunk_are_one_read_and_far_ones_are_not() {
     let near = FETCH_GAP_BLOCKS + 8;
     let parts = vec![wanted(1, 0, 4), wanted(1, 4, 4), wanted(1, near, 1), wanted(1, 500, 2)];
-    let jobs = plan(parts.clone(), 1, all_in_store);
+    let jobs = plan(parts.clone(), by(1), all_in_store);
     assert_eq!(ranges(&jobs), [0..near + 1, 500..502]);
     assert_complete(&jobs, &parts);
     let parts = vec![wanted(1, 0, 8), wanted(1, near + 1, 1), wanted(2, 0, 1)];
-    let jobs = plan(parts.clone(), 1, all_in_store);
+    let jobs = plan(parts.clone(), by(1), all_in_store);
     assert_eq!(ranges(&jobs), [0..8, near + 1..near + 2, 0..1], "too far, or another chunk");
     assert_complete(&jobs, &parts);
 }
@@ -61,7 +66,7 @@ fn neighbours_in_a_chunk_are_one_read_and_far_ones_are_not() {
 #[test]
 fn no_read_is_longer_than_it_may_be() {
     let parts = vec![wanted(1, 3, 1000)];
-    let jobs = plan(parts.clone(), 1, all_in_store);
+    let jobs = plan(parts.clone(), by(1), all_in_store);
     assert_eq!(ranges(&jobs), [3..259, 259..515, 515..771, 771..1003]);
     assert_complete(&jobs, &parts);
 }
@@ -69,11 +74,11 @@ fn no_read_is_longer_than_it_may_be() {
 #[test]
 fn reads_of_the_store_are_whole_slots_where_there_is_a_cache() {
     let parts = vec![wanted(1, 5, 1), wanted(1, 70, 3), wanted(1, 1001, 2)];
-    let jobs = plan(parts.clone(), SLOT_BLOCKS, all_in_store);
+    let jobs = plan(parts.clone(), by(SLOT_BLOCKS), all_in_store);
     assert_eq!(ranges(&jobs), [0..32, 64..96, 992..1008], "up to the longest payload");
     assert_complete(&jobs, &parts);
     let parts = vec![wanted(1, 5, 300)];
-    let jobs = plan(parts.clone(), SLOT_BLOCKS, all_in_store);
+    let jobs = plan(parts.clone(), by(SLOT_BLOCKS), all_in_store);
     assert_eq!(ranges(&jobs), [0..256, 256..320]);
     assert_complete(&jobs, &parts);
 }
@@ -89,7 +94,7 @@ fn what_is_cached_or_on_its_way_is_not_asked_for_again() {
         _ => (Spot::Store, u32::MAX),
     };
     let parts = vec![wanted(1, 30, 12), wanted(1, 44, 200)];
-    let jobs = plan(parts.clone(), 1, look);
+    let jobs = plan(parts.clone(), by(1), look);
     let kinds: Vec<_> = jobs
         .iter()
         .map(|job| match job.spot {
@@ -122,7 +127,7 @@ fn any_request_is_planned_whole() {
             0 => (Spot::Cached, 8 - block % 8),
             _ => (Spot::Store, 8 - block % 8),
         };
-        assert_complete(&plan(parts.clone(), granule, look), &parts);
-        assert_complete(&plan(parts.clone(), granule, all_in_store), &parts);
+        assert_complete(&plan(parts.clone(), by(granule), look), &parts);
+        assert_complete(&plan(parts.clone(), by(granule), all_in_store), &parts);
     }
 }
