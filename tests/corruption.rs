@@ -134,7 +134,12 @@ fn suffer_all(compression: Compression) {
             outcome.unwrap_or_else(|failure| panic!("case {case}, {damage:?}: {failure}"));
         *outcomes.entry((kind_of(damage), outcome)).or_default() += 1;
     }
-    println!("{} places, of {}: {outcomes:#?}", most.min(all.len()), all.len());
+    let mut sums: BTreeMap<Outcome, u32> = BTreeMap::new();
+    for (&(_, outcome), count) in &outcomes {
+        *sums.entry(outcome).or_default() += count;
+    }
+    println!("{outcomes:#?}");
+    println!("tried {} damages: of {}; {sums:?}", most.min(all.len()), all.len());
     if only.is_none() {
         let kinds: std::collections::BTreeSet<_> = outcomes.keys().map(|(kind, _)| kind).collect();
         assert!(kinds.len() >= 5, "{kinds:?}");

@@ -10,6 +10,8 @@ mod client;
 mod full_disk;
 #[path = "limits/huge.rs"]
 mod huge;
+#[path = "kill/loop_disk.rs"]
+mod loop_disk;
 #[path = "limits/process.rs"]
 mod process;
 #[path = "limits/resources.rs"]

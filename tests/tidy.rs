@@ -156,3 +156,33 @@ fn dependencies_are_pinned() {
         .collect();
     assert!(loose.is_empty(), "these versions are not exact: {loose:?}");
 }
+
+/// A test that a table names is there, under that name.
+#[test]
+fn every_bug_of_others_has_its_test() {
+    let text = fs::read_to_string(root().join("tests/RELIABILITY.md")).expect("the table");
+    let (_, table) = text.split_once("## Bugs that others had").expect("its heading");
+    let planted = fs::read_to_string(root().join("wal/src/planted.rs")).expect("planted bugs");
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 20, "only {} bugs", rows.len());
+    let mut missing = Vec::new();
+    for row in rows {
+        let columns: Vec<_> = row.split(" |").collect();
+        let named = |column: &str| -> Vec<String> {
+            column.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let (tests, bugs) = (named(columns[1]), named(columns.get(2).copied().unwrap_or("")));
+        if tests.is_empty() && !columns[1].contains("none: ") {
+            missing.push(row.to_owned());
+        }
+        for test in tests {
+            let (file, name) = test.split_once("::").expect("a file and a function");
+            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if !source.contains(&format!("fn {name}(")) {
+                missing.push(test);
+            }
+        }
+        missing.extend(bugs.into_iter().filter(|bug| !planted.contains(&format!("\"{bug}\""))));
+    }
+    assert!(missing.is_empty(), "these are not there: {missing:#?}");
+}

@@ -4,6 +4,7 @@ mod compare;
 mod fill;
 mod run;
 mod s3;
+mod torture;
 
 use std::path::{Path, PathBuf};
 use std::{env, io};
@@ -41,6 +42,8 @@ enum Task {
     Ceiling(run::Ceiling),
     /// Compare Krait's uploads and cold reads with raw requests to the same S3 server.
     S3(s3::S3),
+    /// Run the reliability programme: every test that takes a count, and one table of all.
+    Torture(torture::Torture),
     /// List the built-in workloads.
     List,
 }
@@ -103,6 +106,17 @@ pub enum CliError {
     /// The bucket failed.
     #[error(transparent)]
     Bucket(#[from] perf::bucket::BucketError),
+    /// The reliability programme cannot run.
+    #[error(transparent)]
+    Torture(#[from] perf::torture::TortureError),
+    /// The reliability programme found something, or could not do all of its work.
+    #[error("{violations} steps failed, {skipped} were skipped")]
+    Torn {
+        /// Steps with a broken promise.
+        violations: usize,
+        /// Steps that this machine cannot do.
+        skipped: usize,
+    },
     /// No server to fill.
     #[error("name the server: --uri with --pid, --krait or --krait-cmd")]
     NoServer,
@@ -127,6 +141,7 @@ impl Cli {
             Task::Fill(fill) => fill.execute(),
             Task::Ceiling(ceiling) => ceiling.execute(),
             Task::S3(s3) => s3.execute(),
+            Task::Torture(torture) => torture.execute(),
             Task::List => {
                 for name in compared().chain(["oltp"]) {
                     println!("{name:<20} {}", Scenario::load(name)?.description);

@@ -31,4 +31,5 @@ pub mod server;
 pub mod size;
 pub mod sys;
 pub mod table;
+pub mod torture;
 pub mod uri;

@@ -46,6 +46,12 @@ pub const MAX_LATENCY_NS: u64 = 120_000_000_000;
 /// Longest wait for a server's background work to calm down between two loads.
 pub const SETTLE_SECONDS: u64 = 20;
 
+/// A part of the reliability programme that takes longer hangs: 50 million operations take an hour.
+pub const JOB_SECONDS: u64 = 4 * 3600;
+
+/// Most processes of the reliability programme beside each other.
+pub const MAX_LANES: u64 = 64;
+
 const _: () = assert!(SEND_SLICES.is_multiple_of(2), "a write takes two slices");
 const _: () = assert!(RECEIVE_BYTES > 2 * MAX_MESSAGE_BYTES as usize, "a whole message must fit");
 const _: () = assert!(PATTERN_BYTES.is_multiple_of(SECTOR_BYTES));

@@ -5,10 +5,20 @@ use std::{fs, io};
 
 use thiserror::Error;
 
-/// Line before the generated part.
-pub const BEGIN: &str = "<!-- perf compare: begin -->";
-/// Line after the generated part.
-pub const END: &str = "<!-- perf compare: end -->";
+/// A generated part of a file: between a line that opens it and one that closes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    begin: &'static str,
+    end: &'static str,
+}
+
+/// The tables of `perf compare`.
+pub const COMPARISON: Part =
+    Part { begin: "<!-- perf compare: begin -->", end: "<!-- perf compare: end -->" };
+
+/// The table of `perf torture`.
+pub const TORTURE: Part =
+    Part { begin: "<!-- perf torture: begin -->", end: "<!-- perf torture: end -->" };
 
 /// Why a file was left as it is.
 #[derive(Debug, Error)]
@@ -22,53 +32,64 @@ pub enum MarkdownError {
         source: io::Error,
     },
     /// The markers are not there, or in the wrong order.
-    #[error("{path} has no line `{BEGIN}` with a line `{END}` after it")]
+    #[error("{path} has no line `{}` with a line `{}` after it", part.begin, part.end)]
     Markers {
         /// The file.
         path: PathBuf,
+        /// The markers.
+        part: Part,
     },
 }
 
-/// Replaces what stands between the markers of `path`; a missing file is created.
-pub fn fill(path: &Path, text: &str) -> Result<(), MarkdownError> {
-    let failed = |source| MarkdownError::Io { path: path.to_owned(), source };
-    let old = match fs::read_to_string(path) {
-        Ok(old) => old,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("{BEGIN}\n{END}\n"),
-        Err(error) => return Err(failed(error)),
-    };
-    let new =
-        replace(&old, text).ok_or_else(|| MarkdownError::Markers { path: path.to_owned() })?;
-    fs::write(path, new).map_err(failed)
-}
+impl Part {
+    /// Replaces what stands between the markers of `path`; a missing file is created.
+    pub fn fill(self, path: &Path, text: &str) -> Result<(), MarkdownError> {
+        let Self { begin, end } = self;
+        let failed = |source| MarkdownError::Io { path: path.to_owned(), source };
+        let old = match fs::read_to_string(path) {
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => format!("{begin}\n{end}\n"),
+            Err(error) => return Err(failed(error)),
+        };
+        let new = self
+            .replace(&old, text)
+            .ok_or_else(|| MarkdownError::Markers { path: path.to_owned(), part: self })?;
+        fs::write(path, new).map_err(failed)
+    }
 
-fn replace(old: &str, text: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim()))
+    fn replace(self, old: &str, text: &str) -> Option<String> {
+        let Self { begin, end } = self;
+        let (before, rest) = old.split_once(begin)?;
+        let (_, after) = rest.split_once(end)?;
+        Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", text.trim()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PART: Part = COMPARISON;
+    const BEGIN: &str = PART.begin;
+    const END: &str = PART.end;
+
     #[test]
     fn only_the_part_between_the_markers_changes() {
         let old = format!("# A\n{BEGIN}\nold\n{END}\n## B\n");
-        let new = replace(&old, "new\n").expect("markers");
+        let new = PART.replace(&old, "new\n").expect("markers");
         assert_eq!(new, format!("# A\n{BEGIN}\n\nnew\n\n{END}\n## B\n"));
-        assert_eq!(replace(&new, "new"), Some(new.clone()));
+        assert_eq!(PART.replace(&new, "new"), Some(new.clone()));
     }
 
     #[test]
     fn files_without_markers_are_left_alone() {
-        assert_eq!(replace("text", "new"), None);
-        assert_eq!(replace(&format!("{END}\n{BEGIN}\n"), "new"), None);
+        assert_eq!(PART.replace("text", "new"), None);
+        assert_eq!(PART.replace(&format!("{END}\n{BEGIN}\n"), "new"), None);
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("a.md");
         fs::write(&path, "text").expect("write");
-        assert!(matches!(fill(&path, "new"), Err(MarkdownError::Markers { .. })));
+        assert!(matches!(PART.fill(&path, "new"), Err(MarkdownError::Markers { .. })));
         assert_eq!(fs::read_to_string(&path).expect("read"), "text");
-        fill(&dir.path().join("b.md"), "new").expect("created");
+        PART.fill(&dir.path().join("b.md"), "new").expect("created");
     }
 }

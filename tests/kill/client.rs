@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nbd::client::{
     ClientHandshake, ClientStep, Flags, Reply, ReplyDecoded, Request, Session, Wishes, decode_reply,
@@ -76,15 +77,45 @@ impl Client {
         self.pending.insert(cookie, Pending { offset, bytes, error: None });
         let mut header = Vec::new();
         self.session.encode(cookie, request, flags, &mut header);
-        let mut parts = [IoSlice::new(&header), IoSlice::new(body)];
-        let mut parts = &mut parts[..];
+        self.stream.set_nonblocking(true)?;
+        let sent = self.push(&mut [IoSlice::new(&header), IoSlice::new(body)]);
+        self.stream.set_nonblocking(false)?;
+        sent.map(|()| cookie)
+    }
+
+    /// Sends bytes, and takes replies meanwhile: a server that cannot say what it has to say need not
+    /// listen.
+    fn push(&mut self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut begun = None;
         while parts.iter().any(|part| !part.is_empty()) {
-            match self.stream.write_vectored(parts)? {
-                0 => return Err(ErrorKind::WriteZero.into()),
-                sent => IoSlice::advance_slices(&mut parts, sent),
+            match self.stream.write_vectored(parts) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    IoSlice::advance_slices(&mut parts, sent);
+                    begun = None;
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            let have = self.input.len();
+            self.input.resize(have + READ_BYTES, 0);
+            let read = self.stream.read(&mut self.input[have..]);
+            self.input.truncate(have + read.as_ref().map_or(0, |&bytes| bytes));
+            match read {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => begun = None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let patience = self.stream.write_timeout()?.unwrap_or(SILENCE);
+                    if begun.get_or_insert_with(Instant::now).elapsed() > patience {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    thread::sleep(Duration::from_micros(50));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(cookie)
+        Ok(())
     }
 
     /// Requests without a reply.

@@ -19,7 +19,7 @@ use super::client::{Answer, Client};
 /// What the volume's sectors say they are of.
 pub const VOLUME: u64 = 0x6B69_6C6C;
 
-/// Largest request, in sectors: 256 KiB.
+/// Largest request, in sectors: 256 KiB, unless told otherwise.
 const MAX_SECTORS: u64 = 512;
 
 /// Commands under way on one connection.
@@ -31,6 +31,8 @@ pub struct Work {
     began: Instant,
     /// Where is written and read, in sectors.
     pub windows: Vec<Range<u64>>,
+    /// Largest requests, in sectors; each request is drawn up to one of them.
+    pub largest: Vec<u64>,
     /// Replies to writes, trims and zeroes.
     pub written: AtomicU64,
     /// Replies to flushes, and to writes with FUA.
@@ -51,7 +53,8 @@ impl Work {
     pub fn new(windows: Vec<Range<u64>>) -> Self {
         let judge = Mutex::new(Judge::new(VOLUME, &windows, chunk::Durability::Writeback));
         let [written, flushed, refused] = [const { AtomicU64::new(0) }; 3];
-        Self { judge, began: Instant::now(), windows, written, flushed, refused }
+        let largest = vec![MAX_SECTORS];
+        Self { judge, began: Instant::now(), windows, largest, written, flushed, refused }
     }
 
     /// The judge; its order of locking is the one clock of all clients.
@@ -64,7 +67,8 @@ impl Work {
     /// A range within a window: small ones as likely as large ones, on a block's border or not.
     fn range(&self, random: &mut Random) -> (u64, u64) {
         let window = random.pick(&self.windows).clone();
-        let mut count = random.scaled(1..MAX_SECTORS + 1);
+        let most = (*random.pick(&self.largest)).min(window.end - window.start);
+        let mut count = random.scaled(1..most + 1);
         let mut first = random.within(window.start..window.end - count + 1);
         if random.chance(2) {
             first = window.start.next_multiple_of(8).max(first - first % 8);
@@ -151,22 +155,26 @@ impl Work {
         Ok(())
     }
 
-    /// Sends and receives until the server goes away.
+    /// Sends and receives until the server goes away, or so many commands are answered.
     ///
-    /// Returns [`ErrorKind::InvalidData`] for what the server did wrong, anything else if it went
-    /// away.
-    pub fn labour(&self, client: &mut Client, random: &mut Random) -> io::Error {
-        let mut open = Open::new();
-        loop {
-            let step = if client.under_way() < 1 + random.below(DEPTH) as usize {
-                self.send(client, &mut open, self.draw(random))
+    /// # Errors
+    /// [`ErrorKind::InvalidData`] for what the server did wrong, anything else if it went away.
+    pub fn labour(
+        &self,
+        client: &mut Client,
+        random: &mut Random,
+        commands: u64,
+    ) -> io::Result<()> {
+        let (mut open, mut sent) = (Open::new(), 0);
+        while sent < commands || client.under_way() > 0 {
+            if sent < commands && client.under_way() < 1 + random.below(DEPTH) as usize {
+                sent += 1;
+                self.send(client, &mut open, self.draw(random))?;
             } else {
-                self.receive(client, &mut open)
-            };
-            if let Err(error) = step {
-                return error;
+                self.receive(client, &mut open)?;
             }
         }
+        Ok(())
     }
 
     /// Reads the part of all windows that `keep` of `of` clients has to look at.

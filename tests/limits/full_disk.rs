@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use nbd::client::{Flags, Request};
 use nbd::{ByteRange, Errno, ReplyMode};
 
 use crate::client::Client;
+use crate::loop_disk::LoopDisk;
 use crate::server::{Place, Server};
 use crate::{ALONE, KIB, MIB, noise, read};
 
@@ -33,50 +33,18 @@ const WAITS: Duration = Duration::from_secs(15);
 /// When there is space again, writes go on within this time.
 const RESUMES: Duration = Duration::from_secs(30);
 
-/// An ext4 of its own, mounted from a file.
-struct SmallDisk {
-    _dir: tempfile::TempDir,
-    mount: PathBuf,
+/// A small disk that is filled in part: by what is taken away later.
+fn small_disk() -> Option<LoopDisk> {
+    let disk = LoopDisk::new(DISK)?;
+    let mut ballast = File::create(ballast(&disk)).expect("a file");
+    let bytes = noise(0, MIB);
+    (0..BALLAST / MIB).for_each(|_| ballast.write_all(&bytes).expect("there is space"));
+    ballast.sync_all().expect("there is space");
+    Some(disk)
 }
 
-impl SmallDisk {
-    /// `None` where this is not permitted, which is a failure in continuous integration only.
-    fn new() -> Option<Self> {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
-        fs::create_dir(&mount).expect("a directory");
-        File::create(&image).and_then(|file| file.set_len(DISK)).expect("a file");
-        let run = |command: &mut Command| match command.output() {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        let made = run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
-        let mounted = made
-            .and_then(|()| run(Command::new("mount").args(["-o", "loop"]).args([&image, &mount])));
-        if let Err(reason) = mounted {
-            assert!(std::env::var_os("CI").is_none(), "no small disk: {reason}");
-            eprintln!("skipped, as there is no small disk: {reason}");
-            return None;
-        }
-        let disk = Self { _dir: dir, mount };
-        let mut ballast = File::create(disk.ballast()).expect("a file");
-        let bytes = noise(0, MIB);
-        (0..BALLAST / MIB).for_each(|_| ballast.write_all(&bytes).expect("there is space"));
-        ballast.sync_all().expect("there is space");
-        Some(disk)
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.mount.join("ballast")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg("--lazy").arg(&self.mount).status();
-        assert!(done.is_ok_and(|status| status.success()) || thread::panicking());
-    }
+fn ballast(disk: &LoopDisk) -> PathBuf {
+    disk.mount.join("ballast")
 }
 
 /// How writing ended.
@@ -152,7 +120,7 @@ fn connect(server: &mut Server) -> Client {
 
 /// Fills the disk, kills the server if wanted, makes space, and looks at everything.
 fn fill(options: &str, store: Option<&Path>, kill: bool) -> Option<()> {
-    let disk = SmallDisk::new()?;
+    let disk = small_disk()?;
     let mut place = Place::new(Vec::new());
     place.data = disk.mount.join("data");
     let store = store.map(|path| format!("--store=file://{}", path.display()));
@@ -179,7 +147,7 @@ fn fill(options: &str, store: Option<&Path>, kill: bool) -> Option<()> {
         server = place.serve(&words);
         writer.check(&mut connect(&mut server), &skipped);
     }
-    fs::remove_file(disk.ballast()).expect("the ballast is there");
+    fs::remove_file(ballast(&disk)).expect("the ballast is there");
     let freed = Instant::now();
     loop {
         let first = writer.sent;
@@ -203,12 +171,23 @@ fn fill(options: &str, store: Option<&Path>, kill: bool) -> Option<()> {
     Some(())
 }
 
+/// Fills of each test; `KRAIT_FILLS` sets another number for both together.
+const FILLS: u64 = 2;
+
+fn fills() -> u64 {
+    let text = std::env::var("KRAIT_FILLS").ok();
+    text.map_or(FILLS, |text| text.parse::<u64>().expect("a number of fills").div_ceil(2))
+}
+
 #[test]
 fn a_full_disk_of_log_and_store_loses_nothing_and_work_goes_on_with_space() {
     let _alone = ALONE.lock();
     let log = "--wal-segment=1M --wal-cap=64M --rpo-bytes=8M --rpo-seconds=1";
-    for (cores, kill) in [(2, false), (1, true)] {
-        fill(&format!("--cores={cores} {log}"), None, kill);
+    for round in 0..fills() {
+        let (cores, kill) = [(2, false), (1, true)][round as usize % 2];
+        if fill(&format!("--cores={cores} {log}"), None, kill).is_none() {
+            return;
+        }
     }
 }
 
@@ -217,8 +196,14 @@ fn a_full_disk_of_the_log_alone_loses_nothing_and_work_goes_on_with_space() {
     let _alone = ALONE.lock();
     let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let log = "--wal-segment=4M --wal-cap=1G --rpo-bytes=512M --rpo-seconds=3600";
-    for (cores, kill) in [(2, true), (1, false)] {
-        let store = elsewhere.path().join(cores.to_string());
-        fill(&format!("--cores={cores} {log}"), Some(&store), kill);
+    for round in 0..fills() {
+        let (cores, kill) = [(2, true), (1, false)][round as usize % 2];
+        let store = elsewhere.path().join(round.to_string());
+        if fill(&format!("--cores={cores} {log}"), Some(&store), kill).is_none() {
+            return;
+        }
+        fs::remove_dir_all(&store).expect("a store");
     }
+    // The other test makes the other half.
+    eprintln!("tried {} fills: lost 0, writes went on without a restart", 2 * fills());
 }

@@ -69,7 +69,9 @@ fn memory_stays_under_its_cap_at_full_speed() {
     });
     let most = peak(&server);
     let [written, most, cap] = [written, most, MEMORY + MEMORY / 10].map(|bytes| bytes >> 20);
-    eprintln!("{gib} GiB written in {took:?}: {written} MiB of memory, {most} MiB after reads");
+    eprintln!(
+        "tried {gib} GiB: written in {took:?}, {written} MiB of memory, {most} MiB after reads"
+    );
     assert!(most <= cap, "{most} MiB of memory, {cap} MiB at most");
     assert!(server.stop().success());
 }

@@ -110,3 +110,29 @@ fn an_idle_volume_asks_nothing_and_one_of_few_writes_puts_twice_per_rpo() {
     assert!(count <= 2 * rounds, "{count} puts in {rounds} rpo");
     server.kill();
 }
+
+#[test]
+fn what_is_read_is_never_uploaded() {
+    let _alone = alone();
+    let bucket = bucket();
+    let host = Host::new(&bucket);
+    host.run("volume create vm --size 1G");
+    let settings = "--cores=2 --memory=256M --rpo-seconds=1";
+    let mut server = host.place.serve(settings);
+    let mut client = connect(&mut server, 1).remove(0);
+    let bytes = 16 * MIB;
+    write_randomly(&mut client, &mut Random::stream(seed(), "reads"), bytes, bytes);
+    host.run("volume drain vm --timeout 60s");
+    server.kill();
+    let mut server = host.place.serve(settings);
+    let mut client = connect(&mut server, 1).remove(0);
+    let before = host.door.changes().len();
+    for at in (0..bytes).step_by(MIB as usize) {
+        let read = client.call(Request::Read(ByteRange::new(at, MIB)), Flags::NONE, &[]);
+        assert!(read.expect("a connection").is_ok());
+    }
+    thread::sleep(Duration::from_secs(3));
+    let (count, sent) = puts(&host.door.changes()[before..]);
+    assert_eq!((count, sent), (0, 0), "reads change nothing in the bucket");
+    server.kill();
+}

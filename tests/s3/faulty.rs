@@ -66,5 +66,5 @@ fn nothing_is_lost_over_a_bucket_that_fails_and_lies_about_what_it_did() {
     host.door.faults().clear();
     assert!(host.run("volume check vm").contains("vm"));
     assert!(hits > 20 * lives, "only {hits} faults");
-    eprintln!("lives {lives}, faults {hits}, requests repeated {retries}, lost 0");
+    eprintln!("tried {lives} lives: faults {hits}, requests repeated {retries}, lost 0");
 }

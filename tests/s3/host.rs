@@ -124,14 +124,15 @@ pub fn load<T>(work: &Work, clients: Vec<Client>, seed: u64, during: impl FnOnce
     thread::scope(|scope| {
         let labour = |(n, mut client): (u64, Client)| {
             let mut random = Random::stream(seed + n, "client");
-            scope.spawn(move || work.labour(&mut client, &mut random))
+            scope.spawn(move || work.labour(&mut client, &mut random, u64::MAX))
         };
         let workers: Vec<_> = (0..).zip(clients).map(labour).collect();
         let hang_up = hang_up;
         let result = during();
         drop(hang_up);
         for worker in workers {
-            let error = worker.join().expect("no client panics");
+            let ended = worker.join().expect("no client panics");
+            let error = ended.expect_err("they work on until they are cut off");
             assert!(error.kind() != std::io::ErrorKind::InvalidData, "{error}");
         }
         result

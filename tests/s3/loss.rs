@@ -107,5 +107,5 @@ fn a_volume_whose_disk_was_lost_opens_elsewhere_at_a_prefix_no_older_than_promis
     assert!(host.run("volume check vm").contains("vm"));
     firsts.sort();
     let slowest = firsts[firsts.len() - 1].as_millis();
-    eprintln!("losses {losses}, prefix held; connected after {slowest} ms at most");
+    eprintln!("tried {losses} losses: prefix held; connected after {slowest} ms at most");
 }

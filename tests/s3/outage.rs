@@ -100,8 +100,9 @@ fn an_outage_at_full_load_costs_no_memory_and_no_data_and_drains_after() {
     let mut server = other.place.serve(SMALL);
     read_back(&work, &mut connect(&mut server, 1)[0]);
     eprintln!(
-        "outage of {outage:?}: memory {} MiB, {} MiB at most; log {} MiB; writes went on after {:?}, \
+        "tried {} seconds of outage: memory {} MiB, {} MiB at most; log {} MiB; writes went on after {:?}, \
          all was uploaded {:?} after their end",
+        outage.as_secs(),
         settled / MIB,
         most / MIB,
         log / MIB,

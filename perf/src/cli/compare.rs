@@ -90,7 +90,7 @@ impl Compare {
                 .map_err(|source| CliError::Io { what: path.display().to_string(), source })?;
         }
         if let Some(path) = &self.markdown {
-            markdown::fill(path, text)?;
+            markdown::COMPARISON.fill(path, text)?;
         }
         Ok(())
     }

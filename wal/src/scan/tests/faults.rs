@@ -201,3 +201,24 @@ fn any_subset_of_the_last_batch_is_a_torn_tail_in_a_recycled_file() {
     };
     tear_last_batch(recycled, 5);
 }
+
+#[test]
+fn a_torn_record_of_one_file_hides_no_other_file() {
+    let mut log = Log::new(1, 0);
+    log.segment("1.wal", 8);
+    log.write(1, &[(0, 1)]);
+    let end = log.at as usize * BLOCK_BYTES;
+    log.write(1, &[(1, 1)]);
+    let mut bytes = log.disk.bytes("wal/1.wal").unwrap();
+    bytes[end + BLOCK_BYTES] ^= 1;
+    let mut other = log.sibling(1, 1);
+    other.segment("2.wal", 8);
+    other.write(1, &[(1024, 1)]);
+    let mut later = log.sibling(2, 0);
+    later.segment("3.wal", 8);
+    later.write(2, &[(0, 1)]);
+    log.disk.put("wal/1.wal", bytes);
+    let scan = scan_now(&log.disk, &floor(2)).unwrap();
+    assert_eq!(lsns(&scan), [(1, 0, 1), (1, 1, 1), (2, 0, 1)]);
+    assert_eq!(scan.torn.len(), 1, "{:?}", scan.torn);
+}

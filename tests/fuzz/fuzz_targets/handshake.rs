@@ -1,0 +1,4 @@
+//! Target `handshake`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::run("handshake", bytes));

@@ -1,0 +1,4 @@
+//! Target `manifest`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::run("manifest", bytes));

@@ -1,0 +1,4 @@
+//! Target `map_object`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::run("map_object", bytes));
