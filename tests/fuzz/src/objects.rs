@@ -11,7 +11,7 @@ use chunk::{
     ChunkIndex, DirectorySegment, Manifest, MapPage, MemoryStore, ObjectStore, Snapshot, VolumeName,
 };
 use futures_lite::future::block_on;
-use wal::{Layout, ShardId};
+use wal::{BLOCK_BYTES, Layout, ShardId};
 
 use super::seal::{self, FRAME_BYTES};
 
@@ -44,7 +44,25 @@ pub fn chunk(bytes: &[u8]) {
             }
         }
     }
+    unpack(&index, &object);
     block_on(read_back(&index, object));
+}
+
+/// A frame gives an error, or as many bytes as its blocks have: never more.
+fn unpack(index: &ChunkIndex, object: &[u8]) {
+    let all = 0..index.payload_blocks();
+    if all.is_empty() {
+        return;
+    }
+    let mut next = 0;
+    for (blocks, content) in index.frames().of_object(all, object) {
+        assert_eq!(blocks.start, next, "frames follow each other");
+        next = blocks.end;
+        if let Ok(content) = content {
+            assert_eq!(content.len(), blocks.len() * BLOCK_BYTES);
+        }
+    }
+    assert_eq!(next, index.payload_blocks());
 }
 
 /// A chunk that passed as a whole is read the same in pieces, as a server does it.
