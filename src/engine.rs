@@ -36,6 +36,7 @@ mod reach;
 pub mod read;
 pub mod read_ahead;
 pub mod recovered;
+mod refill;
 pub mod registry;
 pub mod resize;
 pub mod seal;

@@ -7,6 +7,10 @@ use super::size::ByteSize;
 /// Least memory that the server runs in.
 pub const MIN_MEMORY: ByteSize = ByteSize::mib(256);
 
+/// Memory from which on chunks are compressed unless said otherwise: each one that is being
+/// compressed is in memory twice.
+pub const COMPRESSION_MEMORY: ByteSize = ByteSize::gib(1);
+
 /// Most memory that the server takes unless it is told to take more.
 pub const MAX_DEFAULT_MEMORY: ByteSize = ByteSize::gib(8);
 

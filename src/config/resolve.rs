@@ -39,7 +39,7 @@ pub fn resolve(sources: &Sources, machine: &Machine) -> Result<Resolved, ConfigE
     let gc_grace = resolver.gc_grace()?;
     let disk_cache = resolver.disk_cache(machine, &data_dir, &store, memory)?;
     let new_volumes = resolver.new_volumes()?;
-    let compression = resolver.compression()?;
+    let compression = resolver.compression(memory)?;
     let s3 = resolver.s3()?;
     let settings = Settings {
         data_dir,

@@ -1,4 +1,4 @@
-//! The two tasks of a log: one appends and syncs, one keeps spare segments ready.
+//! The task of a log that appends and syncs; [`super::refill`] keeps spare segments ready.
 //!
 //! What a power cut leaves after each step of an append:
 //! 1. a write is copied into the open buffer and acknowledged: gone, as from a disk's volatile
@@ -7,6 +7,9 @@
 //!    recovery takes records up to the first one that is not whole.
 //! 3. the write has ended: the same, it is not synced.
 //! 4. the sync has ended: all of it. Only now `durable` rises and flushes are answered.
+//!
+//! A small append that somebody waits for, after which and before which there is nothing, is written
+//! and synced by one request (steps 2 to 4 at once): it saves a lone client a fifth of a flush.
 //!
 //! A sync covers all segments written since the last one, oldest first, before `durable` rises: a
 //! durable record never follows a hole. A write or sync that fails stops the volume: nothing is
@@ -19,10 +22,10 @@
 
 use std::rc::Rc;
 
+use wal::BLOCK_BYTES;
 use wal::Lsn;
 use wal::disk::DiskFile;
 use wal::planted::{self, Bug};
-use wal::{BLOCK_BYTES, PoolError};
 
 use super::Env;
 use super::error::VolumeError;
@@ -37,6 +40,8 @@ use wal::runtime::Runtime;
 enum Step<E: Env> {
     /// Write this buffer.
     Append(Filled<E>),
+    /// Write this buffer, with nothing before it that is not durable, and sync it.
+    AppendDurably(Filled<E>),
     /// Sync all that was written.
     Sync,
     /// Everything is done and the log is closing.
@@ -52,12 +57,22 @@ impl<E: Env> Log<E> {
                 Step::Append(batch) => {
                     let (log, clock) = (self.clone(), runtime.clone());
                     runtime.spawn(async move {
-                        let appended = log.append(&batch, &clock).await;
+                        let appended = log.append(&batch, false, &clock).await;
                         log.ended(appended);
                     });
-                    if !std::mem::replace(&mut self.state.borrow_mut().aging, true) {
-                        runtime.spawn(self.clone().watch_age(runtime.clone()));
-                    }
+                    self.begin_watch(&runtime);
+                }
+                Step::AppendDurably(batch) => {
+                    let (log, clock) = (self.clone(), runtime.clone());
+                    runtime.spawn(async move {
+                        let appended = log.append(&batch, true, &clock).await;
+                        if appended.is_ok() {
+                            log.note_durable(batch.last_lsn);
+                        }
+                        log.state.borrow_mut().syncing = false;
+                        log.ended(appended);
+                    });
+                    self.begin_watch(&runtime);
                 }
                 Step::Sync => {
                     let log = self.clone();
@@ -69,6 +84,12 @@ impl<E: Env> Log<E> {
                 }
                 Step::End => break,
             }
+        }
+    }
+
+    fn begin_watch(self: &Rc<Self>, runtime: &E::Runtime) {
+        if !std::mem::replace(&mut self.state.borrow_mut().aging, true) {
+            runtime.spawn(self.clone().watch_age(runtime.clone()));
         }
     }
 
@@ -146,7 +167,12 @@ impl<E: Env> Log<E> {
             && let Some(next) = state.filled.iter_mut().find(|batch| batch.stage == Stage::Waiting)
         {
             next.stage = Stage::UnderWay;
-            return Some(Step::Append(next.share()));
+            let next = next.share();
+            if state.is_alone(&next) {
+                state.syncing = true;
+                return Some(Step::AppendDurably(next));
+            }
+            return Some(Step::Append(next));
         }
         if !state.closing || !state.filled.is_empty() || state.syncing {
             return None;
@@ -158,10 +184,19 @@ impl<E: Env> Log<E> {
         Some(Step::Sync)
     }
 
-    async fn append(&self, batch: &Filled<E>, clock: &E::Runtime) -> Result<(), VolumeError> {
+    async fn append(
+        &self,
+        batch: &Filled<E>,
+        durably: bool,
+        clock: &E::Runtime,
+    ) -> Result<(), VolumeError> {
         let file = self.state.borrow().files[&batch.file].handle();
         let at = u64::from(batch.first_block) * BLOCK_BYTES as u64;
-        while let Err(error) = file.file().write_at(at, batch.buf.clone()).await {
+        let write = async || match durably {
+            true => file.file().write_durably(at, batch.buf.clone()).await,
+            false => file.file().write_at(at, batch.buf.clone()).await,
+        };
+        while let Err(error) = write().await {
             let waits = error.is_no_space() && !self.state.borrow().closing;
             if !waits || planted::is(Bug::NoSpaceIsFinal) {
                 return Err(error.into());
@@ -176,10 +211,13 @@ impl<E: Env> Log<E> {
         state.filled[this].stage = Stage::Written;
         // The log is appended as far as it has no gap.
         while let Some(first) = state.filled.pop_front_if(|first| first.stage == Stage::Written) {
+            state.appended = first.last_lsn;
+            if durably && first.last_lsn == batch.last_lsn {
+                continue;
+            }
             if state.unsynced.last() != Some(&first.file) {
                 state.unsynced.push(first.file);
             }
-            state.appended = first.last_lsn;
             state.unsynced_bytes += u64::from(first.blocks) * BLOCK_BYTES as u64;
         }
         self.give_back(&mut state);
@@ -209,75 +247,16 @@ impl<E: Env> Log<E> {
             }
             self.let_go(file);
         }
+        self.note_durable(covered);
+        Ok(())
+    }
+
+    fn note_durable(&self, covered: Lsn) {
         let mut state = self.state.borrow_mut();
         state.durable = covered;
         state.wanted = state.wanted.split_off(&covered.next());
         drop(state);
         self.shared.synced(self.identity.shard, covered);
-        Ok(())
-    }
-
-    /// Keeps spare segments ready, until the log is closed: one ahead of the tail, and more when
-    /// writers came to wait for one. To make a file durable takes the file system some
-    /// milliseconds, which several files share.
-    pub async fn run_refill(self: Rc<Self>, runtime: E::Runtime) {
-        while self.work.until(|| self.next_refill()).await {
-            let log = self.clone();
-            let clock = runtime.clone();
-            runtime.spawn(async move { log.refill(clock).await });
-        }
-    }
-
-    async fn refill(self: Rc<Self>, clock: E::Runtime) {
-        let acquired = self.pool.acquire().await;
-        let mut state = self.state.borrow_mut();
-        state.preparing -= 1;
-        state.crowded = false;
-        match acquired {
-            Ok(segment) => state.spares.push(segment),
-            Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
-            // Only the segment being filled is in use: no cut will give one back.
-            Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
-                state.starved = Some(cause.into());
-            }
-            // Full of segments that are being made, which may fail: let them.
-            Err(PoolError::Full { .. }) if state.preparing > 0 => state.crowded = true,
-            Err(PoolError::Full { .. }) => state.full = true,
-            Err(PoolError::NoSpace(_)) => {
-                state.full = true;
-                let log = self.clone();
-                clock.clone().spawn(async move { log.look_for_space(clock).await });
-            }
-        }
-        drop(state);
-        self.work.notify();
-        self.progress.notify();
-    }
-
-    /// Space can return from elsewhere than a cut: tries again after a while.
-    async fn look_for_space(self: Rc<Self>, clock: E::Runtime) {
-        clock.sleep(SPACE_PAUSE).await;
-        if !planted::is(Bug::SpaceNotLookedFor) && std::mem::take(&mut self.state.borrow_mut().full)
-        {
-            self.wake_all();
-        }
-    }
-
-    /// Whether to prepare a spare segment now; `false` when the log has ended.
-    fn next_refill(&self) -> Option<bool> {
-        let mut state = self.state.borrow_mut();
-        if state.closing || self.shared.alive().is_err() {
-            return Some(false);
-        }
-        if state.tail.is_some() {
-            state.spares_wanted = state.spares_wanted.max(1);
-        }
-        let few = state.spares.len() + state.preparing < state.spares_wanted;
-        if !few || state.crowded || state.full || state.starved.is_some() {
-            return None;
-        }
-        state.preparing += 1;
-        Some(true)
     }
 
     /// Waits until the log is full, after segments were given back more often than `after`; tells

@@ -336,7 +336,7 @@ impl<E: Env> Coordinator<E> {
         }
         let now = self.core.runtime.now();
         let age = |since: Duration| now.saturating_sub(since);
-        sum.written = self.written.get() + self.shared.dirty_bytes();
+        sum.written = self.written.get() + self.shared.dirty_bytes() + self.shared.replaced_bytes();
         (sum.sealed, sum.stored) = self.shared.sealed();
         sum.unpublished_age = self.cutting_since.get().or(self.dirty_since.get()).map(age);
         sum.published_age = self.published_at.get().map(age);

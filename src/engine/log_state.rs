@@ -9,7 +9,7 @@ use wal::{BLOCK_BYTES, Batch, Lsn, SegmentFile, SegmentId};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::BATCH_MIN_BYTES;
+use super::limits::{BATCH_MIN_BYTES, LONE_BLOCKS};
 use super::place::{FileNo, LogPlace};
 
 /// File handle of an environment's disk.
@@ -174,6 +174,16 @@ impl<E: Env> State<E> {
                 Some(LogFile::Recovered(_)) | None => None,
             })
             .collect()
+    }
+
+    /// Whether a buffer that goes to the disk now is all that is not durable, is wanted to be, and
+    /// is so small that nothing is gained by writing the next one meanwhile.
+    pub(super) fn is_alone(&self, batch: &Filled<E>) -> bool {
+        self.wanted.last().is_some_and(|newest| *newest <= batch.last_lsn)
+            && !self.syncing
+            && self.unsynced.is_empty()
+            && self.filled.len() == 1
+            && batch.blocks <= LONE_BLOCKS
     }
 
     pub(super) fn tail_file(&self) -> Option<FileNo> {

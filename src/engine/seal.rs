@@ -81,11 +81,14 @@ impl<E: Env> Shard<E> {
         maps.frozen.as_ref().expect("an epoch ends by a freeze").position
     }
 
-    /// The next few frozen runs from a block on.
+    /// The next few frozen runs from a block on. One that begins before it counts from there: what
+    /// was in memory as several runs may have gone to the log as one meanwhile.
     fn frozen_group(&self, from: ShardBlock) -> Vec<(ShardRun, Place)> {
         let maps = self.maps.borrow();
         let frozen = maps.frozen.as_ref().expect("frozen until it is published");
-        frozen.map.iter_from(from).take(SEAL_READS).map(|(run, place)| (run, *place)).collect()
+        let Some(first) = frozen.map.next_from(from) else { return Vec::new() };
+        let others = frozen.map.iter_from(first.0.end()).map(|(run, place)| (run, *place));
+        std::iter::once(first).chain(others).take(SEAL_READS).collect()
     }
 
     /// Reads the log entries of a few runs that memory lacks, all at a time: one after the other

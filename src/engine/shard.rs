@@ -276,6 +276,7 @@ impl<E: Env> Shard<E> {
         if self.absorbs(&maps, &cache, all) {
             let Ok(fresh) = self.absorb(&mut maps, &mut cache, all, data) else { return Ok(0) };
             drop((maps, cache));
+            self.shared.note_replaced((all.count - fresh) * BLOCK_BYTES as u64);
             self.note_dirty(fresh as usize * BLOCK_BYTES);
             return Ok(data.len());
         }

@@ -66,6 +66,8 @@ pub struct Shared {
     /// Bytes logged since the last cut, over all shards.
     dirty_bytes: AtomicU64,
     dirty_noted: AtomicBool,
+    /// Bytes that were replaced in memory, before the log had them.
+    replaced_bytes: AtomicU64,
     /// When somebody flushed last, in nanoseconds of the clock; 0: never.
     flushed_at: AtomicU64,
     poison: OnceLock<VolumeError>,
@@ -92,6 +94,7 @@ impl Shared {
             positions: (0..layout.shards()).map(|_| Positions::default()).collect(),
             dirty_bytes: AtomicU64::new(0),
             dirty_noted: AtomicBool::new(false),
+            replaced_bytes: AtomicU64::new(0),
             flushed_at: AtomicU64::new(0),
             poison: OnceLock::new(),
         }
@@ -214,6 +217,18 @@ impl Shared {
         let accepted = positions.accepted.load(Ordering::Acquire);
         let durable = positions.durable.load(Ordering::Acquire);
         (accepted > durable).then_some(Unsynced::UpTo(Lsn(accepted)))
+    }
+
+    /// Counts what was replaced before the log had it: written, and dirty only once.
+    pub fn note_replaced(&self, bytes: u64) {
+        if bytes > 0 {
+            self.replaced_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes counted so.
+    pub fn replaced_bytes(&self) -> u64 {
+        self.replaced_bytes.load(Ordering::Relaxed)
     }
 
     /// Takes note of a flush.

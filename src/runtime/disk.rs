@@ -10,6 +10,7 @@
 use super::heartbeat::InFlight;
 use super::limits::CREATE_WRITE_BYTES;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
+use std::cell::OnceCell;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::{Component, Path, PathBuf};
@@ -55,7 +56,10 @@ impl GlommioDisk {
         let _in_flight = InFlight::new();
         let opened = options.read(true).write(true).dma_open(self.resolve(path)).await;
         let dma = opened.map_err(|error| failed(action, path)(plain(error)))?;
-        Ok(GlommioFile { open: Rc::new(Open { dma, path: path.into() }) })
+        let full = self.resolve(path);
+        Ok(GlommioFile {
+            open: Rc::new(Open { dma, path: path.into(), full, durable: OnceCell::new() }),
+        })
     }
 
     /// Makes a file that `fill` gives its length. Steps, with what a power cut after each leaves behind:
@@ -131,6 +135,9 @@ impl Disk for GlommioDisk {
 struct Open {
     dma: DmaFile,
     path: Box<str>,
+    full: PathBuf,
+    /// The same file, opened so that a write is durable when it ends; `None` if that failed.
+    durable: OnceCell<Option<DmaFile>>,
 }
 
 /// An open file of a [`GlommioDisk`].
@@ -211,6 +218,25 @@ impl DiskFile for GlommioFile {
         let kept = written - written % BLOCK_BYTES;
         let rest = self.write_rest(at + kept as u64, &buf[kept..]);
         rest.await.map_err(self.failed("write"))
+    }
+
+    async fn write_durably(&self, at: u64, buf: Rc<GlommioBuf>) -> Result<(), DiskError> {
+        let _in_flight = InFlight::new();
+        if self.open.durable.get().is_none() {
+            let mut options = OpenOptions::new();
+            let opened = options.read(true).write(true).custom_flags(libc::O_DSYNC);
+            // Two who come at once open it twice, and one of them is closed again.
+            let _ = self.open.durable.set(opened.dma_open(&self.open.full).await.ok());
+        }
+        if let Some(Some(durable)) = self.open.durable.get() {
+            let written = durable.write_rc_at(Rc::clone(&buf.dma), at).await.map_err(plain);
+            let written = written.map_err(self.failed("sync")).map_err(DiskError::into_final)?;
+            if written == buf.len() {
+                return Ok(());
+            }
+        }
+        self.write_at(at, buf).await?;
+        self.sync().await.map_err(DiskError::into_final)
     }
 
     async fn read_at(&self, at: u64, bytes: usize) -> Result<ReadResult, DiskError> {

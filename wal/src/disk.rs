@@ -25,6 +25,12 @@ impl DiskError {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
     }
+
+    /// The same, of something that must not be tried again, also if the disk was full.
+    #[must_use]
+    pub fn into_final(self) -> Self {
+        Self { source: std::io::Error::other(self.source), ..self }
+    }
 }
 
 /// A file in a directory listing.
@@ -88,6 +94,16 @@ pub trait DiskFile: Clone + 'static {
     /// Writes the whole buffer at byte `at`. Not durable until [`Self::sync`]. The buffer is
     /// shared so that it can still be read while it is under way.
     async fn write_at(&self, at: u64, buf: Rc<Self::Buf>) -> Result<(), DiskError>;
+
+    /// [`Self::write_at`] and then [`Self::sync`], where that can be one request as one. Durable is
+    /// this write only, and nothing that was written before.
+    ///
+    /// # Errors
+    /// Final, as of a sync; only for lack of space it may be tried again.
+    async fn write_durably(&self, at: u64, buf: Rc<Self::Buf>) -> Result<(), DiskError> {
+        self.write_at(at, buf).await?;
+        self.sync().await.map_err(DiskError::into_final)
+    }
 
     /// Reads exactly `bytes` at byte `at`; the end of the file before that is an error.
     async fn read_at(&self, at: u64, bytes: usize) -> Result<Self::Read, DiskError>;

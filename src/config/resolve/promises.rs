@@ -6,6 +6,8 @@ use super::{Resolver, refuse};
 use crate::config::error::{ConfigError, ValueError};
 use crate::config::explain::Explained;
 use crate::config::key::Key;
+use crate::config::limits::COMPRESSION_MEMORY;
+use crate::config::size::ByteSize;
 use crate::config::source::Source;
 
 impl Resolver<'_> {
@@ -21,10 +23,17 @@ impl Resolver<'_> {
         Ok(Promises { durability, fencing })
     }
 
-    pub(super) fn compression(&mut self) -> Result<Compression, ConfigError> {
+    pub(super) fn compression(&mut self, memory: ByteSize) -> Result<Compression, ConfigError> {
         let key = Key::Compression;
-        let why = "two fifths less to store and send, at hardly a cost";
-        let (found, source) = self.parsed(key, || (Compression::Lz4, Source::Default(why)))?;
+        let default = || match memory < COMPRESSION_MEMORY {
+            true => {
+                (Compression::None, Source::Default("compressing takes more memory than is here"))
+            }
+            false => {
+                (Compression::Lz4, Source::Default("two fifths less to store, at hardly a cost"))
+            }
+        };
+        let (found, source) = self.parsed(key, default)?;
         self.explained.push(Explained::new(key, found.name().to_owned(), &source));
         Ok(found)
     }

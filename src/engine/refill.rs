@@ -1,0 +1,76 @@
+//! The task of a log that keeps spare segments ready.
+
+use std::rc::Rc;
+
+use wal::PoolError;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::limits::SPACE_PAUSE;
+use super::log::Log;
+
+impl<E: Env> Log<E> {
+    /// Keeps spare segments ready, until the log is closed: one ahead of the tail, and more when
+    /// writers came to wait for one. To make a file durable takes the file system some
+    /// milliseconds, which several files share.
+    pub async fn run_refill(self: Rc<Self>, runtime: E::Runtime) {
+        while self.work.until(|| self.next_refill()).await {
+            let log = self.clone();
+            let clock = runtime.clone();
+            runtime.spawn(async move { log.refill(clock).await });
+        }
+    }
+
+    async fn refill(self: Rc<Self>, clock: E::Runtime) {
+        let acquired = self.pool.acquire().await;
+        let mut state = self.state.borrow_mut();
+        state.preparing -= 1;
+        state.crowded = false;
+        match acquired {
+            Ok(segment) => state.spares.push(segment),
+            Err(PoolError::Disk(cause)) => state.starved = Some(cause.into()),
+            // Only the segment being filled is in use: no cut will give one back.
+            Err(PoolError::NoSpace(cause)) if state.files.len() + state.spares.len() <= 1 => {
+                state.starved = Some(cause.into());
+            }
+            // Full of segments that are being made, which may fail: let them.
+            Err(PoolError::Full { .. }) if state.preparing > 0 => state.crowded = true,
+            Err(PoolError::Full { .. }) => state.full = true,
+            Err(PoolError::NoSpace(_)) => {
+                state.full = true;
+                let log = self.clone();
+                clock.clone().spawn(async move { log.look_for_space(clock).await });
+            }
+        }
+        drop(state);
+        self.work.notify();
+        self.progress.notify();
+    }
+
+    /// Space can return from elsewhere than a cut: tries again after a while.
+    async fn look_for_space(self: Rc<Self>, clock: E::Runtime) {
+        clock.sleep(SPACE_PAUSE).await;
+        if !planted::is(Bug::SpaceNotLookedFor) && std::mem::take(&mut self.state.borrow_mut().full)
+        {
+            self.wake_all();
+        }
+    }
+
+    /// Whether to prepare a spare segment now; `false` when the log has ended.
+    fn next_refill(&self) -> Option<bool> {
+        let mut state = self.state.borrow_mut();
+        if state.closing || self.shared.alive().is_err() {
+            return Some(false);
+        }
+        if state.tail.is_some() {
+            state.spares_wanted = state.spares_wanted.max(1);
+        }
+        let few = state.spares.len() + state.preparing < state.spares_wanted;
+        if !few || state.crowded || state.full || state.starved.is_some() {
+            return None;
+        }
+        state.preparing += 1;
+        Some(true)
+    }
+}
