@@ -104,6 +104,14 @@ pub struct VolumeStatus {
     pub store: Option<StoreStatus>,
 }
 
+impl VolumeStatus {
+    /// Acknowledged, and not in the object store; `None` if that is unknown.
+    #[must_use]
+    pub fn unpublished_bytes(&self) -> Option<u64> {
+        self.logged_bytes.map(|logged| self.dirty_bytes + logged)
+    }
+}
+
 /// What was asked of a store for one volume, repeated requests counted once.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TrafficStatus {

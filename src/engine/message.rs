@@ -222,9 +222,9 @@ pub struct FoldedPages {
 /// Byte counts of a shard of a volume.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// In memory only: not yet handed to the disk.
+    /// Not in the object store, and in memory only: the log does not have it yet.
     pub dirty: u64,
-    /// In the log (durable or not), not in the object store.
+    /// Not in the object store, and in the log (durable or not).
     pub logged: u64,
     /// Being sealed and uploaded.
     pub syncing: u64,

@@ -81,19 +81,18 @@ fn push(found: &mut Vec<StatusRun>, run: ShardRun, status: Status) {
 impl<E: Env> Shard<E> {
     /// What the shard holds, in bytes. Zeros and holes take none.
     pub(super) async fn counts(&self) -> Counts {
-        let is_logged = |place: &Place| matches!(place, Place::Log(_));
-        let is_data = |place: &Place| matches!(place, Place::Log(_) | Place::Memory);
-        let logged = self.blocks_of(|maps| Some(&maps.dirty), is_logged).await;
-        let frozen_logged = self.blocks_of(Maps::frozen_map, is_logged).await;
-        let frozen = self.blocks_of(Maps::frozen_map, is_data).await;
-        let (buffered, log_files) = self.log.counts();
-        let unlogged = self.maps.borrow().unlogged.blocks();
         let block = BLOCK_BYTES as u64;
+        let dirty = self.blocks_of(|maps| Some(&maps.dirty)).await;
+        let frozen = self.blocks_of(Maps::frozen_map).await;
+        let (buffered, log_files) = self.log.counts();
+        let in_log = (dirty.in_log + frozen.in_log) * block;
+        // Of these the map says that the log has them. Heads of records are in buffers as well.
+        let buffered = buffered.min(in_log);
         Counts {
-            dirty: buffered + unlogged * block,
-            logged: (logged + frozen_logged) * block,
+            dirty: (dirty.in_memory + frozen.in_memory) * block + buffered,
+            logged: in_log - buffered,
             // Nothing once the last chunk is uploaded, though the map is kept for some longer.
-            syncing: self.syncing_bytes.get().min(frozen * block),
+            syncing: self.syncing_bytes.get().min((frozen.in_log + frozen.in_memory) * block),
             cached: self.core.cache.borrow().blocks() * block,
             log_files,
             // The coordinator knows them.
@@ -108,18 +107,18 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    /// Blocks of a map in such places. The map may change between two parts of it.
-    async fn blocks_of(
-        &self,
-        map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>,
-        wanted: impl Fn(&Place) -> bool,
-    ) -> u64 {
-        let (mut blocks, mut at) = (0, ShardBlock(0));
+    /// Blocks of a map that are data. The map may change between two parts of it.
+    async fn blocks_of(&self, map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>) -> DataBlocks {
+        let (mut blocks, mut at) = (DataBlocks::default(), ShardBlock(0));
         loop {
             let mut walked = 0;
             if let Some(map) = map(&self.maps.borrow()) {
                 for (run, place) in map.iter_from(at).take(COUNT_SLICE_ENTRIES) {
-                    blocks += if wanted(place) { run.count } else { 0 };
+                    match place {
+                        Place::Log(_) => blocks.in_log += run.count,
+                        Place::Memory => blocks.in_memory += run.count,
+                        Place::Zero | Place::Hole => {}
+                    }
                     (at, walked) = (run.end(), walked + 1);
                 }
             }
@@ -129,6 +128,13 @@ impl<E: Env> Shard<E> {
             self.core.runtime.pause().await;
         }
     }
+}
+
+/// Blocks of a map that are neither zeros nor holes.
+#[derive(Default)]
+struct DataBlocks {
+    in_log: u64,
+    in_memory: u64,
 }
 
 /// Memory of one core that grows with its load.

@@ -51,7 +51,7 @@ pub enum DrainError {
 }
 
 fn remaining(left: Option<ByteSize>) -> String {
-    left.map_or_else(String::new, |bytes| format!(", {bytes} are left in its log"))
+    left.map_or_else(String::new, |bytes| format!(", {bytes} are not in the store"))
 }
 
 impl DrainError {
@@ -103,7 +103,7 @@ pub(super) async fn drain(
 /// Bytes of an open volume that are not in the store.
 async fn undrained(local: &Local, number: VolumeNo) -> Option<ByteSize> {
     let counts = in_time(COUNT_TIMEOUT, local.core.count(number)).await?;
-    counts.ok().map(|counts| ByteSize(counts.logged))
+    counts.ok().map(|counts| ByteSize(counts.dirty + counts.logged))
 }
 
 /// Draining where no server runs: opens the volume, drains and closes it.

@@ -31,7 +31,8 @@ fn a_volume_whose_log_the_store_covers_is_left_alone_until_a_client_comes() {
     if !server.nbdsh(WRITE) {
         return;
     }
-    let covered = home.status_when("demo", |status| status["logged_bytes"] == 0);
+    let covered = home
+        .status_when("demo", |status| status["dirty_bytes"] == 0 && status["logged_bytes"] == 0);
     assert!(covered["wal_bytes"].as_u64() > Some(0), "{covered}");
     let late = server.uri().replace("demo", "late");
     assert!(

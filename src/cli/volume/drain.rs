@@ -76,7 +76,7 @@ fn drain_served(
         }
         // The number is a service only: one that is not to be had changes nothing.
         let status = looking.as_mut().and_then(|client| client.status(name.to_string()).ok());
-        if let Some(left) = status.and_then(|status| status.logged_bytes) {
+        if let Some(left) = status.and_then(|status| status.unpublished_bytes()) {
             progress.say(text(name, ByteSize(left)));
         }
     }
