@@ -109,10 +109,9 @@ impl BlockCache {
     }
 
     /// Keeps the newest version of a block, if it is here, for the cut that is being sealed: it is
-    /// about to be replaced.
+    /// about to be replaced. One that is held is held on.
     pub fn set_aside(&mut self, volume: VolumeNo, block: ShardBlock) -> bool {
         let Some(slot) = self.index.remove(&Key::newest(volume, block)) else { return false };
-        assert!(!self.slots[slot as usize].held, "a held block is the newest version");
         let aside = Key::aside(volume, block);
         self.slots[slot as usize].key = Some(aside);
         let before = self.index.insert(aside, slot);

@@ -7,6 +7,7 @@ use wal::planted::{self, Bug};
 use wal::{Lsn, ShardBlock, ShardRun};
 
 use super::cache::{BlockCache, VolumeNo};
+use super::limits::POUR_BLOCKS;
 use super::place::Place;
 use super::shard::Maps;
 
@@ -21,7 +22,7 @@ pub(super) struct Frozen {
     pub(super) map: ExtentMap<Place>,
     /// Newest record of the cut.
     pub(super) position: Lsn,
-    /// All blocks below have been packed into chunks.
+    /// All blocks below that are in the log have been packed into chunks.
     packed_below: Cell<ShardBlock>,
     /// Blocks that the cache keeps for the cut.
     aside: RefCell<Vec<ShardBlock>>,
@@ -42,26 +43,29 @@ impl Frozen {
         }
     }
 
-    /// The cut is published: nothing of it is kept any more.
-    pub(super) fn end(self, volume: VolumeNo, cache: &mut BlockCache) {
-        for block in self.aside.take() {
+    /// The cut is published: nothing of it is kept any more. Does some of it; true if there is more.
+    pub(super) fn drop_aside(&self, volume: VolumeNo, cache: &mut BlockCache) -> bool {
+        let mut aside = self.aside.borrow_mut();
+        let some = aside.len().saturating_sub(POUR_BLOCKS as usize)..;
+        for block in aside.drain(some) {
             cache.drop_aside(volume, block);
         }
+        !aside.is_empty()
     }
 }
 
 impl Maps {
     /// Before `run` is overwritten: what the cut that is being sealed still wants of it stays in
-    /// the memory cache, if it is there. Otherwise it would have to be read back from the log,
-    /// which for blocks that are written again and again takes longer than all other sealing.
+    /// the memory cache. Of what is in the log, that is what the cache has: it would have to be read
+    /// back, which for blocks that are written again and again takes longer than all other sealing.
+    /// What only memory has stays until the cut is published, as sealing may begin again.
     pub(super) fn set_aside(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
         let Some(frozen) = &self.frozen else { return };
-        if run.end() <= frozen.packed_below.get() {
-            return;
-        }
         for (part, place) in frozen.map.iter_range(run) {
-            if !matches!(place, Some(Place::Log(_))) {
-                continue;
+            match place {
+                Some(Place::Log(_)) if part.end() > frozen.packed_below.get() => {}
+                Some(Place::Memory) if !planted::is(Bug::FrozenMemoryReplaced) => {}
+                _ => continue,
             }
             // A block that was overwritten since is not cached in the version of the cut.
             for (part, newer) in self.dirty.iter_range(part) {

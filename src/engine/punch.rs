@@ -14,10 +14,6 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// The volume is stopped, or there is no room for the log.
     pub async fn punch(&self, run: ShardRun, kind: HoleKind) -> Result<(), VolumeError> {
-        if self.maps.borrow().frozen.is_some() {
-            // What the cut wants of it must be logged first, in parts: it may be much.
-            self.pour_run(run).await?;
-        }
         while self.try_punch(run, kind)?.is_err() {
             self.log.room().await?;
         }
@@ -31,10 +27,10 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let epoch = self.observe_epoch(&mut maps);
         let extent = self.shared.layout.span(self.id, run);
-        let spilled = self.spill(&mut maps, &mut cache, run);
-        if let Err(full) = spilled.and_then(|()| self.log.push_hole(epoch, kind, extent)) {
+        if let Err(full) = self.log.push_hole(epoch, kind, extent) {
             return Ok(Err(full));
         }
+        maps.set_aside(self.volume, run, &mut cache);
         maps.dirty.insert(run, Place::from(kind));
         self.forget_unlogged(&mut maps, run);
         cache.forget(self.volume, run.start, run.count);

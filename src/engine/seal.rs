@@ -168,7 +168,7 @@ impl<E: Env> Shard<E> {
             // Nothing awaits between this look and the packing.
             let (mut part, place) = self.frozen_part(ShardRun { start, count });
             if let Place::Log(place) = place {
-                // About to be replaced, it was logged.
+                // Somebody flushed meanwhile.
                 self.pack_data(packer, part, (place, None), content).await?;
             } else {
                 let Some(packed) = self.pack_cached(packer, part) else {
@@ -226,17 +226,25 @@ impl<E: Env> Shard<E> {
             settled = next;
             self.core.runtime.pause().await;
         }
+        while self.drop_aside() {
+            self.core.runtime.pause().await;
+        }
         let frozen = self.maps.borrow_mut().frozen.take();
-        if let Some(frozen) = frozen {
-            let still_full = self.log.reclaim(frozen.position);
-            frozen.end(self.volume, &mut self.core.cache.borrow_mut());
-            if still_full {
-                self.core.note_dirty(self.volume, true);
-            }
+        if let Some(frozen) = frozen
+            && self.log.reclaim(frozen.position)
+        {
+            self.core.note_dirty(self.volume, true);
         }
         if self.maps.borrow().dirty.is_empty() {
             self.core.runtime.spawn(self.log.clone().trim());
         }
         self.syncing_bytes.set(0);
+    }
+
+    /// Forgets some of what was kept for the cut; true if there is more.
+    fn drop_aside(&self) -> bool {
+        let maps = self.maps.borrow();
+        let mut cache = self.core.cache.borrow_mut();
+        maps.frozen.as_ref().is_some_and(|frozen| frozen.drop_aside(self.volume, &mut cache))
     }
 }

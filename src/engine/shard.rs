@@ -273,8 +273,9 @@ impl<E: Env> Shard<E> {
         let mut maps = self.maps.borrow_mut();
         let mut cache = self.core.cache.borrow_mut();
         let all = ShardRun { start, count: (data.len() / BLOCK_BYTES) as u64 };
+        let epoch = self.observe_epoch(&mut maps);
         if self.absorbs(&maps, &cache, all) {
-            let Ok(fresh) = self.absorb(&mut maps, &mut cache, all, data) else { return Ok(0) };
+            let fresh = self.absorb(&mut maps, &mut cache, all, data);
             drop((maps, cache));
             self.shared.note_replaced((all.count - fresh) * BLOCK_BYTES as u64);
             self.note_dirty(fresh as usize * BLOCK_BYTES);
@@ -282,13 +283,9 @@ impl<E: Env> Shard<E> {
         }
         let mut done = 0;
         for entry in data.chunks(ENTRY_MAX_BLOCKS as usize * BLOCK_BYTES) {
-            let epoch = self.observe_epoch(&mut maps);
             let first = ShardBlock(start.0 + (done / BLOCK_BYTES) as u64);
             let lba = self.shared.layout.to_volume(self.id, first);
             let run = ShardRun { start: first, count: (entry.len() / BLOCK_BYTES) as u64 };
-            if self.spill(&mut maps, &mut cache, run).is_err() {
-                break;
-            }
             let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
             maps.set_aside(self.volume, run, &mut cache);
             maps.dirty.insert(run, Place::Log(place));

@@ -2,13 +2,14 @@
 //!
 //! While nobody flushes, a write goes to the memory cache and no further, as with a disk that has
 //! a volatile cache: a block that is written ten times costs one block of the log. Such a block is
-//! *held*: the cache does not give its slot away. It goes to the log when somebody flushes, when
-//! it has been in memory for long, and before the blocks of a cut are replaced.
+//! *held*: the cache does not give its slot away. It goes to the log when somebody flushes, and when
+//! it has been in memory for long.
 //!
 //! Three things always hold:
-//! - a held block is the newest version of that block;
-//! - the map says [`Place::Memory`] of it, in `dirty`, or in the frozen part if the cut that is
-//!   being sealed took it from there;
+//! - a held block is the newest version of that block, or was set aside as the one that the cut being
+//!   sealed has;
+//! - the map says [`Place::Memory`] of it, in `dirty`, or in the frozen part if that cut took it
+//!   from there;
 //! - it has a place in no log yet, and its cut is not published yet.
 //!
 //! What a power cut leaves after each step:
@@ -17,15 +18,15 @@
 //!    other append. The flush is answered when that is durable.
 //! 3. a cut took the block: it is sealed from memory. The chunk is garbage until the manifest is
 //!    published, and all that is needed after it.
-//! 4. a block that a cut has not published is about to be replaced: the old version goes to the log
-//!    first, so that the cut still finds it there, and only then the new one counts. In the log the
-//!    old one comes first, so recovery ends with the newer.
+//! 4. a block that a cut has not published is replaced: the old version is set aside, where the cut
+//!    finds it until it is published, and goes to no log, for a flush needs the newer one only. As 1
+//!    for the newer one; the old one is gone if the manifest is not published, as what replaced it
+//!    was acknowledged and not flushed, or was flushed and is in the log.
 
 use std::rc::Rc;
 
 use chunk::{Durability, Piece};
 use wal::limits::ENTRY_MAX_BLOCKS;
-use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
 
@@ -70,13 +71,10 @@ impl Maps {
         }
     }
 
-    /// The parts of `run` that the cut being sealed has in memory only.
-    fn frozen_in_memory(&self, run: ShardRun) -> Vec<ShardRun> {
-        let Some(frozen) = self.frozen.as_ref().filter(|_| !self.unlogged.is_empty()) else {
-            return Vec::new();
-        };
-        let parts = frozen.map.iter_range(run);
-        parts.filter(|(_, place)| *place == Some(Place::Memory)).map(|(part, _)| part).collect()
+    /// Blocks of `run` that were written since the newest cut and are in memory only.
+    fn held_blocks(&self, run: ShardRun) -> u64 {
+        let parts = self.dirty.iter_range(run);
+        parts.filter(|(_, place)| *place == Some(Place::Memory)).map(|(part, _)| part.count).sum()
     }
 }
 
@@ -99,25 +97,22 @@ impl<E: Env> Shard<E> {
         fits && self.log.is_ready_for(later) && waits()
     }
 
-    /// Takes a write into memory. Returns how many of its blocks were not there before.
-    ///
-    /// # Errors
-    /// [`NoRoom`]: what it replaces must be logged first, and cannot.
+    /// Takes a write into memory. Returns how many of its blocks were not there before, or only as
+    /// part of a cut.
     pub(super) fn absorb(
         &self,
         maps: &mut Maps,
         cache: &mut BlockCache,
         run: ShardRun,
         data: &[u8],
-    ) -> Result<u64, NoRoom> {
-        self.observe_epoch(maps);
+    ) -> u64 {
         let mut fresh = 0;
         if !maps.is_held(run) {
-            self.spill(maps, cache, run)?;
             maps.set_aside(self.volume, run, cache);
+            fresh = run.count - maps.held_blocks(run);
             maps.dirty.insert(run, Place::Memory);
             let is_first = maps.unlogged.is_empty();
-            fresh = run.count - maps.unlogged.insert(run, Held);
+            maps.unlogged.insert(run, Held);
             if is_first {
                 self.shared.note_unlogged(self.id, true);
                 self.watch_unlogged();
@@ -126,27 +121,7 @@ impl<E: Env> Shard<E> {
         for (block, content) in (run.start.0..).zip(data.chunks_exact(BLOCK_BYTES)) {
             cache.hold(self.volume, ShardBlock(block), content);
         }
-        Ok(fresh)
-    }
-
-    /// Before `run` is replaced: what the cut that is being sealed has of it in memory goes to the
-    /// log.
-    ///
-    /// # Errors
-    /// [`NoRoom`]: not all of it did.
-    pub(super) fn spill(
-        &self,
-        maps: &mut Maps,
-        cache: &mut BlockCache,
-        run: ShardRun,
-    ) -> Result<(), NoRoom> {
-        if planted::is(Bug::FrozenMemoryReplaced) {
-            return Ok(());
-        }
-        for part in maps.frozen_in_memory(run) {
-            self.log_held(maps, cache, part)?;
-        }
-        Ok(())
+        fresh
     }
 
     /// Logs blocks that are held, and holds them no longer.
@@ -205,17 +180,11 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// The volume is stopped, or the log cannot grow: then it is in memory as before.
     pub(super) async fn pour(&self) -> Result<Lsn, VolumeError> {
-        self.pour_run(ShardRun { start: ShardBlock(0), count: u64::MAX }).await?;
-        Ok(self.log.last_lsn())
-    }
-
-    /// As [`Self::pour`], of the blocks of `run`.
-    pub(super) async fn pour_run(&self, run: ShardRun) -> Result<(), VolumeError> {
-        let mut from = run.start;
+        let mut from = ShardBlock(0);
         loop {
             self.shared.alive()?;
-            match self.pour_some(from, run.end()) {
-                Poured::All => return Ok(()),
+            match self.pour_some(from) {
+                Poured::All => return Ok(self.log.last_lsn()),
                 Poured::Below(next) => {
                     from = next;
                     self.core.runtime.pause().await;
@@ -228,16 +197,13 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    fn pour_some(&self, from: ShardBlock, end: ShardBlock) -> Poured {
+    fn pour_some(&self, from: ShardBlock) -> Poured {
         let mut maps = self.maps.borrow_mut();
         let mut cache = self.core.cache.borrow_mut();
         let mut at = from;
         for _ in 0..POUR_BLOCKS / u64::from(ENTRY_MAX_BLOCKS) {
             let Some((run, Held)) = maps.unlogged.next_from(at) else { return Poured::All };
-            if run.start >= end {
-                return Poured::All;
-            }
-            let count = run.count.min(end.0 - run.start.0).min(u64::from(ENTRY_MAX_BLOCKS));
+            let count = run.count.min(u64::from(ENTRY_MAX_BLOCKS));
             let entry = ShardRun { start: run.start, count };
             if self.log_held(&mut maps, &mut cache, entry).is_err() {
                 return Poured::Full(entry.start);
@@ -275,7 +241,7 @@ impl<E: Env> Shard<E> {
         });
     }
 
-    /// The cut is published: what it had in memory needs no other place. Does some of it, from a
+    /// The cut is published: what it had in memory and is the newest needs no other place. Does some of it, from a
     /// block on, and tells where to go on: to let go of a cache full of blocks takes long.
     pub(super) fn settle_frozen(&self, from: ShardBlock) -> Option<ShardBlock> {
         let maps = &mut *self.maps.borrow_mut();
@@ -291,8 +257,12 @@ impl<E: Env> Shard<E> {
             if *place == Place::Memory {
                 // From here on the chunk is where it is.
                 frozen.map.remove(part);
-                cache.let_go(self.volume, part);
-                self.forget_unlogged(maps, part);
+                let parts = maps.dirty.iter_range(part);
+                let newest: Vec<_> = parts.filter(|(_, newer)| newer.is_none()).collect();
+                for (part, _) in newest {
+                    cache.let_go(self.volume, part);
+                    self.forget_unlogged(maps, part);
+                }
                 (at, left) = (Some(part.end()), left - part.count);
             } else {
                 (at, left) = (Some(run.end()), left - 1);
