@@ -48,6 +48,7 @@ pub mod snapshot;
 pub mod status;
 mod turn;
 mod unlogged;
+mod unlogged_watch;
 pub mod uploads;
 pub mod view;
 pub mod volume;

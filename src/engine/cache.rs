@@ -4,10 +4,13 @@
 //! wants it that is being sealed. A block has a home in the log or in a chunk, so its slot may be
 //! reused at any time, unless it is held: then it lives here alone, see [`super::unlogged`].
 
+use std::rc::Rc;
+
 use ahash::AHashMap;
 use wal::{BLOCK_BYTES, ShardBlock, ShardRun};
 
-use super::limits::CACHE_SLAB_BLOCKS;
+use super::limits::{CACHE_SLAB_BLOCKS, CACHE_SPARE_SLABS};
+use super::signal::Signal;
 
 /// Number of an open volume within this process, the same on each core.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -50,6 +53,10 @@ pub struct BlockCache {
     index: AHashMap<Key, u32>,
     slots: Vec<Slot>,
     slabs: Vec<Box<[u8]>>,
+    /// Slabs that wait for their use.
+    spares: Vec<Box<[u8]>>,
+    /// Told when a spare slab was taken.
+    spare_taken: Rc<Signal>,
     free: Vec<u32>,
     capacity: u32,
     hand: u32,
@@ -65,11 +72,33 @@ impl BlockCache {
             index: AHashMap::new(),
             slots: Vec::new(),
             slabs: Vec::new(),
+            spares: Vec::new(),
+            spare_taken: Rc::default(),
             free: Vec::new(),
             capacity,
             hand: 0,
             held: 0,
         }
+    }
+
+    /// Whether it grows, and another slab should be made for it with [`new_slab`] before it is
+    /// needed.
+    #[must_use]
+    pub fn lacks_spare(&self) -> bool {
+        let most = (self.capacity as usize).div_ceil(CACHE_SLAB_BLOCKS);
+        let grows = !self.slabs.is_empty() && self.slabs.len() + self.spares.len() < most;
+        grows && self.spares.len() < CACHE_SPARE_SLABS
+    }
+
+    /// Takes in a slab that was made while [`Self::lacks_spare`].
+    pub fn add_spare(&mut self, slab: Box<[u8]>) {
+        self.spares.push(slab);
+    }
+
+    /// Told when [`Self::lacks_spare`] may have become true.
+    #[must_use]
+    pub fn spare_taken(&self) -> Rc<Signal> {
+        self.spare_taken.clone()
     }
 
     /// Blocks held.
@@ -224,7 +253,8 @@ impl BlockCache {
         if (self.slots.len() as u32) < self.capacity {
             let slot = self.slots.len() as u32;
             if (slot as usize).is_multiple_of(CACHE_SLAB_BLOCKS) {
-                self.slabs.push(vec![0; CACHE_SLAB_BLOCKS * BLOCK_BYTES].into_boxed_slice());
+                self.slabs.push(self.spares.pop().unwrap_or_else(untouched_slab));
+                self.spare_taken.notify();
             }
             self.slots.push(FREE);
             return slot;
@@ -259,6 +289,17 @@ impl BlockCache {
 #[must_use]
 pub fn most_held(capacity: u64) -> u64 {
     capacity / 4 * 3
+}
+
+fn untouched_slab() -> Box<[u8]> {
+    vec![0; CACHE_SLAB_BLOCKS * BLOCK_BYTES].into_boxed_slice()
+}
+
+/// Memory for [`CACHE_SLAB_BLOCKS`] blocks, touched: where a hypervisor has to find it first, that
+/// takes longer than everything else that is done with a block.
+#[must_use]
+pub fn new_slab() -> Box<[u8]> {
+    vec![0xA5; CACHE_SLAB_BLOCKS * BLOCK_BYTES].into_boxed_slice()
 }
 
 /// Slab and byte within it of a slot.
@@ -360,6 +401,21 @@ mod tests {
         assert_eq!(lengths, [3, 1], "block 7 lies between");
         assert_eq!(found.concat(), [content(1), content(2), content(3), content(4)].concat());
         assert_eq!(cache.get_run(VOLUME, run(4, 2)), None, "there is no block 5");
+    }
+
+    #[test]
+    fn a_cache_that_grows_wants_slabs_in_advance_and_no_more_than_it_can_use() {
+        let slab = CACHE_SLAB_BLOCKS as u64;
+        let mut cache = BlockCache::new(3 * CACHE_SLAB_BLOCKS as u32);
+        assert!(!cache.lacks_spare(), "nothing was put into it");
+        for block in 0..=2 * slab {
+            cache.put(VOLUME, ShardBlock(block), &content(1));
+            while cache.lacks_spare() {
+                cache.add_spare(new_slab());
+            }
+            assert!(cache.slabs.len() + cache.spares.len() <= 3);
+        }
+        assert_eq!((cache.slabs.len(), cache.spares.len()), (3, 0), "spares are used first");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ahash::AHashMap;
 use wal::runtime::Runtime;
 
 use super::Env;
-use super::cache::{BlockCache, VolumeNo};
+use super::cache::{BlockCache, VolumeNo, new_slab};
 use super::chunk_cache::ChunkCache;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
@@ -179,6 +179,7 @@ impl<E: Env> Core<E> {
                 self.runtime.spawn(self.clone().age_cache(ttl));
             }
         }
+        self.runtime.spawn(self.clone().keep_spare_slabs());
         loop {
             let (from, token, ask) = self.peers.next_ask().await;
             // Most questions need no task of their own. A future must not be tried here and go on
@@ -192,6 +193,16 @@ impl<E: Env> Core<E> {
                 let outcome = core.clone().answer(ask).await;
                 core.peers.answer(from, token, outcome).await;
             });
+        }
+    }
+
+    /// Makes memory for the cache in advance and elsewhere, for as long as the process lives.
+    async fn keep_spare_slabs(self: Rc<Self>) {
+        let taken = self.cache.borrow().spare_taken();
+        loop {
+            taken.until(|| self.cache.borrow().lacks_spare().then_some(())).await;
+            let slab = self.runtime.compute(new_slab).await;
+            self.cache.borrow_mut().add_spare(slab);
         }
     }
 

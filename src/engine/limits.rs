@@ -12,6 +12,10 @@ use super::chunk_cache::CacheSize;
 /// allocator maps and a small cache stays small.
 pub const CACHE_SLAB_BLOCKS: usize = 512;
 
+/// Slabs that are made before a memory cache that grows needs them: 8 MiB, what is written while
+/// the next ones are made.
+pub const CACHE_SPARE_SLABS: usize = 4;
+
 /// Largest append buffer: one write of 1 MiB keeps a fast disk busy and is filled by one client
 /// request of the usual largest size.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -76,9 +80,20 @@ pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
 /// See [`UNSYNCED_AGE`].
 pub const UNSYNCED_BYTES: u64 = 512 << 20;
 
-/// Longest time that a write stays in memory only: with the sync that follows, a little below
-/// [`UNSYNCED_AGE`].
-pub const UNLOGGED_AGE: Duration = Duration::from_secs(4);
+/// Somebody looks that often at what is in memory only...
+pub const UNLOGGED_LOOK: Duration = Duration::from_millis(1600);
+
+/// ...and nothing is there at so many looks, or else goes to the log: the longest time that a write
+/// stays in memory only, with the sync that follows, is [`UNSYNCED_AGE`]. One look before, much of
+/// it is better cut.
+pub const UNLOGGED_LOOKS: u32 = 3;
+
+/// Blocks in memory only that are better cut than logged: 64 MiB. Fewer do not pay for the objects.
+pub const CUT_UNLOGGED_BLOCKS: u64 = 16 << 10;
+
+const _: () = assert!(
+    UNLOGGED_LOOK.as_millis() as u64 * (UNLOGGED_LOOKS as u64) < UNSYNCED_AGE.as_millis() as u64
+);
 
 /// Blocks that go from memory to the log between two pauses (about 50 us).
 pub const POUR_BLOCKS: u64 = 64;

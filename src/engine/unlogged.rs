@@ -3,7 +3,7 @@
 //! While nobody flushes, a write goes to the memory cache and no further, as with a disk that has
 //! a volatile cache: a block that is written ten times costs one block of the log. Such a block is
 //! *held*: the cache does not give its slot away. It goes to the log when somebody flushes, and when
-//! it has been in memory for long.
+//! it has been in memory for long, see [`super::unlogged_watch`].
 //!
 //! Three things always hold:
 //! - a held block is the newest version of that block, or was set aside as the one that the cut being
@@ -23,8 +23,6 @@
 //!    for the newer one; the old one is gone if the manifest is not published, as what replaced it
 //!    was acknowledged and not flushed, or was flushed and is in the log.
 
-use std::rc::Rc;
-
 use chunk::{Durability, Piece};
 use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::runtime::Runtime;
@@ -33,7 +31,7 @@ use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
 use super::Env;
 use super::cache::BlockCache;
 use super::error::VolumeError;
-use super::limits::{POUR_BLOCKS, UNLOGGED_AGE};
+use super::limits::POUR_BLOCKS;
 use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
@@ -115,7 +113,7 @@ impl<E: Env> Shard<E> {
             maps.unlogged.insert(run, Held);
             if is_first {
                 self.shared.note_unlogged(self.id, true);
-                self.watch_unlogged();
+                self.watch_unlogged(maps);
             }
         }
         for (block, content) in (run.start.0..).zip(data.chunks_exact(BLOCK_BYTES)) {
@@ -213,36 +211,9 @@ impl<E: Env> Shard<E> {
         Poured::Below(at)
     }
 
-    /// Sees to it that nothing is in memory only for long.
-    fn watch_unlogged(&self) {
-        if self.watching.replace(true) {
-            return;
-        }
-        // Closed by now, if it is not there.
-        let Ok(shard) = self.core.shard(self.volume) else { return };
-        let (shard, runtime) = (Rc::downgrade(&shard), self.core.runtime.clone());
-        self.core.runtime.spawn(async move {
-            loop {
-                runtime.sleep(UNLOGGED_AGE).await;
-                let Some(shard) = shard.upgrade() else { return };
-                if shard.shared.alive().is_err() {
-                    return;
-                }
-                // A log without room gets some, or the next flush is told. One that fails stops
-                // the volume, and its next user is told.
-                if let Ok(position) = shard.pour().await {
-                    drop(shard.log.sync(position).await);
-                }
-                if shard.maps.borrow().unlogged.is_empty() {
-                    shard.watching.set(false);
-                    return;
-                }
-            }
-        });
-    }
-
-    /// The cut is published: what it had in memory and is the newest needs no other place. Does some of it, from a
-    /// block on, and tells where to go on: to let go of a cache full of blocks takes long.
+    /// The cut is published: what it had in memory and is the newest needs no other place. Does some
+    /// of it, from a block on, and tells where to go on: to let go of a cache full of blocks takes
+    /// long.
     pub(super) fn settle_frozen(&self, from: ShardBlock) -> Option<ShardBlock> {
         let maps = &mut *self.maps.borrow_mut();
         if maps.unlogged.is_empty() {

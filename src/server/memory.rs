@@ -1,7 +1,7 @@
 //! How the memory of the settings is dealt out.
 //!
-//! Of the whole, a quarter goes to the cache of blocks and an eighth to payloads on their way
-//! between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
+//! Of the whole, half goes to the cache of blocks (a quarter where memory is short) and an eighth to
+//! payloads on their way between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
 //! is short), and a sixteenth to what is on its way from there, most of it read ahead; the rest is
 //! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one
 //! request of the largest size on each core, the cache gives the rest, down to a thirty-second part
@@ -13,7 +13,7 @@ use wal::BLOCK_BYTES;
 use super::limits::{
     CORE_BUFFERS, MAX_UPLOADS, MIN_CORE_PAYLOAD, MIN_UPLOADS, READ_AHEAD_MEMORY, SLAB_SLOTS,
 };
-use crate::config::limits::MIN_SEGMENTS_PER_CORE;
+use crate::config::limits::{MIN_SEGMENTS_PER_CORE, SHORT_MEMORY};
 use crate::config::{CachePolicy, Settings};
 use crate::engine::cache::most_held;
 use crate::engine::chunk_cache::{CacheSize, SLOT_BLOCKS};
@@ -25,8 +25,9 @@ pub fn tuning(settings: &Settings, cores: u16) -> Tuning {
     let payload = core_payload(settings, cores) as u64 * u64::from(cores);
     let cores = u64::from(cores);
     let memory = settings.memory.0;
+    let share = if memory < SHORT_MEMORY.0 { memory / 4 } else { memory / 2 };
     let cache =
-        (memory / 4 + memory / 8).saturating_sub(payload + CORE_BUFFERS * cores).max(memory / 32);
+        (share + memory / 8).saturating_sub(payload + CORE_BUFFERS * cores).max(memory / 32);
     let cache = cache / cores / BLOCK_BYTES as u64;
     let segments = (settings.wal_cap.0 / cores / settings.wal_segment.0).max(MIN_SEGMENTS_PER_CORE);
     // Where memory is short, what was asked for comes first.

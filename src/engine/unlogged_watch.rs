@@ -1,0 +1,137 @@
+//! How old a write in memory may get.
+//!
+//! Somebody looks at the blocks that only memory has, from time to time. Few of them go to the log
+//! once they are old. Many are better off in a cut: sealed from memory they are written once, and
+//! not once to the log and once more to a chunk. A cut that is not published in time, as the store
+//! is slow or down, changes nothing: then they go to the log.
+
+use std::rc::Rc;
+
+use wal::Epoch;
+use wal::runtime::Runtime;
+
+use super::Env;
+use super::limits::{CUT_UNLOGGED_BLOCKS, UNLOGGED_LOOK, UNLOGGED_LOOKS};
+use super::shard::{Maps, Shard};
+
+/// What is to be done about what is in memory only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    Nothing,
+    Cut,
+    Pour,
+}
+
+/// What the last look saw.
+struct Watch {
+    /// Looks that the oldest block may have seen.
+    looks: u32,
+    epoch: Epoch,
+}
+
+impl Watch {
+    fn look(&mut self, maps: &Maps) -> Due {
+        if maps.epoch > self.epoch && maps.frozen.is_none() {
+            // A cut was published: all there is was written since the last look.
+            *self = Self { looks: 1, epoch: maps.epoch };
+            return Due::Nothing;
+        }
+        self.looks += 1;
+        let is_last = self.looks >= UNLOGGED_LOOKS;
+        let is_much = maps.unlogged.blocks() >= CUT_UNLOGGED_BLOCKS;
+        match (is_last, is_much) {
+            (true, _) => {
+                self.looks = 0;
+                Due::Pour
+            }
+            (false, true) if self.looks + 1 == UNLOGGED_LOOKS => Due::Cut,
+            (false, _) => Due::Nothing,
+        }
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// Sees to it that nothing is in memory only for long.
+    pub(super) fn watch_unlogged(&self, maps: &Maps) {
+        if self.watching.replace(true) {
+            return;
+        }
+        // Closed by now, if it is not there.
+        let Ok(shard) = self.core.shard(self.volume) else { return };
+        let (shard, runtime) = (Rc::downgrade(&shard), self.core.runtime.clone());
+        let mut watch = Watch { looks: 0, epoch: maps.epoch };
+        self.core.runtime.spawn(async move {
+            loop {
+                runtime.sleep(UNLOGGED_LOOK).await;
+                let Some(shard) = shard.upgrade() else { return };
+                if shard.shared.alive().is_err() {
+                    return;
+                }
+                let due = watch.look(&shard.maps.borrow());
+                match due {
+                    Due::Nothing => {}
+                    Due::Cut => shard.core.note_dirty(shard.volume, true),
+                    // A log without room gets some, or the next flush is told. One that fails stops
+                    // the volume, and its next user is told.
+                    Due::Pour => {
+                        if let Ok(position) = shard.pour().await {
+                            drop(shard.log.sync(position).await);
+                        }
+                    }
+                }
+                if shard.maps.borrow().unlogged.is_empty() {
+                    shard.watching.set(false);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chunk::ExtentMap;
+    use wal::{Layout, Lsn, ShardBlock, ShardId, ShardRun};
+
+    use super::*;
+    use crate::engine::frozen::Frozen;
+    use crate::engine::sealed::SealedMap;
+    use crate::engine::unlogged::Held;
+
+    fn maps(unlogged: u64) -> Maps {
+        let layout = Layout::new(10, 1).expect("a layout");
+        let mut maps = Maps {
+            epoch: Epoch(1),
+            dirty: ExtentMap::new(),
+            frozen: None,
+            sealed: SealedMap::new(layout, ShardId(0), Default::default(), 1),
+            unlogged: ExtentMap::new(),
+        };
+        maps.unlogged.insert(ShardRun { start: ShardBlock(0), count: unlogged }, Held);
+        maps
+    }
+
+    #[test]
+    fn little_goes_to_the_log_when_it_is_old() {
+        let (mut watch, maps) = (Watch { looks: 0, epoch: Epoch(1) }, maps(1));
+        for _ in 1..UNLOGGED_LOOKS {
+            assert_eq!(watch.look(&maps), Due::Nothing);
+        }
+        assert_eq!(watch.look(&maps), Due::Pour);
+        assert_eq!(watch.look(&maps), Due::Nothing, "it begins anew");
+    }
+
+    #[test]
+    fn much_is_cut_and_goes_to_the_log_only_if_the_cut_takes_too_long() {
+        let mut maps = maps(CUT_UNLOGGED_BLOCKS);
+        let mut watch = Watch { looks: UNLOGGED_LOOKS - 2, epoch: Epoch(1) };
+        assert_eq!(watch.look(&maps), Due::Cut);
+        maps.epoch = Epoch(2);
+        maps.frozen = Some(Frozen::new(ExtentMap::new(), Lsn(0)));
+        assert_eq!(watch.look(&maps), Due::Pour, "it is not published");
+        watch = Watch { looks: UNLOGGED_LOOKS - 1, epoch: Epoch(1) };
+        maps.frozen = None;
+        assert_eq!(watch.look(&maps), Due::Nothing, "what there is came after the cut");
+        assert_eq!(watch.look(&maps), Due::Cut, "and may be as old as the look before");
+    }
+}
