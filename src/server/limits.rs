@@ -113,6 +113,14 @@ pub const CACHE_PIECE: u64 = 1 << 20;
 /// Longest wait for requests under way when the server ends.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// As [`DRAIN_TIMEOUT`], when another process takes the place of this one: its clients wait
+/// meanwhile, and send again what got no reply.
+pub const LEAVE_DRAIN: Duration = Duration::from_millis(500);
+
+/// Pauses, each of [`END_POLL`], until the kernel has taken back the accepts of a listener that is
+/// dropped.
+pub const LET_GO_PAUSES: u32 = 4;
+
 /// Longest wait for volumes to publish what they have when the server ends. What is left is in
 /// the log.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
