@@ -20,8 +20,8 @@ pub const SHORT_OP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const LONG_OP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Longest wait for each of the two things that a process asks of the one that it replaces: all logs
-/// are synced for both.
-pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// are synced for both, and for the first there is some time to upload.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Most open files that go with one answer, of the 253 that the kernel lets pass.
 pub const MAX_PASSED: usize = 64;

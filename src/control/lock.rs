@@ -153,9 +153,7 @@ impl DataDirLock {
     ///
     /// # Errors
     /// Out of descriptors: the lock is gone then.
-    pub fn pass(mut self) -> Result<OwnedFd, LockError> {
-        // The number in the file is the other process's to write.
-        self.is_exclusive = false;
+    pub fn pass(self) -> Result<OwnedFd, LockError> {
         let copy = self.file.try_clone();
         let path = self.data_dir.join("lock");
         copy.map(OwnedFd::from).map_err(|source| failed("pass", &path, source))

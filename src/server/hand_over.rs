@@ -5,8 +5,9 @@
 //! what a crash of either after each of them leaves:
 //!
 //! 1. `new` has read its settings and opened its store. Nobody knows of it.
-//! 2. `old` has found that the settings agree, and that it can make all logs durable, which leaves
-//!    little to do in step 6; `new` has copies of its listening sockets. `old` goes on as before, also
+//! 2. `old` has found that the settings agree, and that it can make all logs durable; it has uploaded
+//!    what it could in some seconds, which leaves little to do in the steps 6 and 9; `new` has copies
+//!    of its listening sockets. `old` goes on as before, also
 //!    if `new` crashes or gives up. If `old` crashes, here or later, `new` ends: what clients had not
 //!    flushed may be gone, and who connects again must not find a server as if nothing had been.
 //! 3. The executors of `new` have started, which is the last thing that can fail for a reason of the
@@ -31,8 +32,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use super::crew;
 use super::end::sync_all;
+use super::limits::{CLOSES, SHARE_DRAIN};
 use super::local::Local;
+use super::patience::in_time;
 use crate::config::{Settings, StoreUrl};
 use crate::control::{Answer, ControlError, LeaveError, LockError, Predecessor, Refusal, Reply};
 use crate::engine::signal::Signal;
@@ -137,8 +141,8 @@ impl HandOver {
             let text = format!("{error}: stop it, so that its clients see that");
             return reply.send(Err(refusal(ErrorKind::Io, text)));
         }
-        let copied = self.copies();
-        match copied {
+        upload_first(local).await;
+        match self.copies() {
             Ok((paths, files)) if !files.is_empty() => {
                 reply.send_files(Answer::Sockets { pid: std::process::id(), paths }, files);
             }
@@ -180,6 +184,19 @@ impl HandOver {
     pub(super) fn forget_sockets(&self) {
         self.is_begun.set(true);
         self.sockets.take();
+    }
+}
+
+/// Uploads what the logs have, as far as the time suffices. What fails is in the log.
+async fn upload_first(local: &Local) {
+    let core = local.core.clone();
+    let upload = move |(_, number)| {
+        let core = core.clone();
+        async move { drop(core.drain(number).await) }
+    };
+    let all = crew::each(CLOSES, local.core.open_volumes(), upload);
+    if in_time(SHARE_DRAIN, all).await.is_none() {
+        log::warn!("not all is in the store after {SHARE_DRAIN:?}: the next server recovers it");
     }
 }
 
