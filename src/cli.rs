@@ -55,9 +55,9 @@ fn command() -> clap::Command {
 
 fn run(cli: &Cli) -> Result<(), Error> {
     match &cli.command {
-        Command::Serve { serving, create } => {
+        Command::Serve { serving, create, replace } => {
             let resolved = load(cli, Some(serving), logging::Kind::Server)?;
-            serve::serve(&resolved.settings, create, serve::serve_nbd)
+            serve::serve(&resolved.settings, (create, *replace), serve::serve_nbd)
         }
         Command::Volume { command } => {
             volume::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)

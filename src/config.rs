@@ -112,6 +112,19 @@ impl Settings {
         self.logs_dir().join(volume.to_string())
     }
 
+    /// Where NBD clients connect, as texts that do not depend on the working directory.
+    #[must_use]
+    pub fn listen_texts(&self) -> Vec<String> {
+        let text = |listen: &Listen| match listen {
+            Listen::Unix(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                Listen::Unix(path).to_string()
+            }
+            Listen::Tcp { .. } => listen.to_string(),
+        };
+        self.listen.iter().map(text).collect()
+    }
+
     /// The socket on which the serving process takes requests of the other commands.
     #[must_use]
     pub fn control_path(&self) -> PathBuf {

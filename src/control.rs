@@ -7,16 +7,17 @@
 pub mod client;
 pub mod limits;
 pub mod lock;
+mod pass;
+mod replace;
+mod reply;
 pub mod server;
 mod socket;
 mod status;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use chunk::{SnapshotHeader, VolumeName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::MAX_WAIT;
@@ -27,8 +28,10 @@ use crate::server::resize::Resized;
 
 pub use client::ControlClient;
 pub use lock::{DataDirLock, LockError};
+pub use replace::{LeaveError, Predecessor, Sockets};
+pub use reply::{ControlRequest, Reply, Undelivered, channel};
 pub use server::ControlServer;
-pub use status::{StoreStatus, TrafficStatus, VolumeState, VolumeStatus};
+pub use status::{SnapshotInfo, StoreStatus, TrafficStatus, VolumeState, VolumeStatus};
 
 /// What can be asked of the serving process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -153,6 +156,21 @@ pub enum Op {
         /// Name of the clone.
         volume: String,
     },
+    /// Share the listening sockets with a process that is to serve in the place of this one.
+    /// Answered with [`Answer::Sockets`] and them; refused if it would serve something else.
+    ShareSockets {
+        /// URL of its store.
+        store: String,
+        /// Where it would listen, in order.
+        listen: Vec<String>,
+    },
+    /// End without closing the volumes, and leave data directory and sockets to the asker.
+    /// Answered with [`Answer::Left`] and the locked file, when all that was acknowledged is
+    /// durable.
+    Leave {
+        /// The process that is meant.
+        pid: u32,
+    },
 }
 
 impl Op {
@@ -166,6 +184,7 @@ impl Op {
             | Self::DropLog { .. }
             | Self::Flattening { .. } => limits::SHORT_OP_TIMEOUT,
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
+            Self::ShareSockets { .. } | Self::Leave { .. } => limits::HAND_OVER_TIMEOUT,
             Self::Collect { .. } => limits::COLLECT_TIMEOUT,
             Self::Flatten { .. } => limits::FLATTEN_TIMEOUT,
             Self::Delete { .. } | Self::DeleteSnapshot { .. } => limits::LONG_OP_TIMEOUT,
@@ -232,41 +251,18 @@ pub enum Answer {
     Flattened(Flattened),
     /// To [`Op::Flattening`].
     Flattening(Flattening),
+    /// To [`Op::ShareSockets`].
+    Sockets {
+        /// The process that listens on them.
+        pid: u32,
+        /// The path of each of them, in the order in which they come; `None` for TCP.
+        paths: Vec<Option<String>>,
+    },
+    /// To [`Op::Leave`].
+    Left,
 }
 
-/// What a snapshot is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SnapshotInfo {
-    /// Its volume.
-    pub volume: String,
-    /// Its name.
-    pub name: String,
-    /// Its identity, 32 hexadecimal digits.
-    pub id: String,
-    /// When it was made, in milliseconds since 1970.
-    pub created_unix_ms: u64,
-    /// Number of the manifest that it holds.
-    pub manifest: u64,
-    /// Size of the volume in it.
-    pub size_bytes: u64,
-}
-
-impl SnapshotInfo {
-    /// What the store says of a snapshot of the volume of this name.
-    #[must_use]
-    pub fn new(volume: &VolumeName, header: &SnapshotHeader) -> Self {
-        Self {
-            volume: volume.to_string(),
-            name: header.name.to_string(),
-            id: header.id.to_string(),
-            created_unix_ms: header.created_unix_ms,
-            manifest: header.seq.0,
-            size_bytes: header.size_bytes,
-        }
-    }
-}
-
-/// What the serving process says when it did not.
+/// What it says when it did not.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -297,38 +293,6 @@ pub struct ServerInfo {
     pub cores: u16,
     /// Where NBD clients connect.
     pub listen: Vec<String>,
-}
-
-/// A request on its way to core 0.
-#[derive(Debug)]
-pub struct ControlRequest {
-    /// What is asked; volume names in it are not checked yet.
-    pub op: Op,
-    /// Takes the outcome. Dropped without one, the asker hears that the server is stopping.
-    pub reply: Reply,
-}
-
-/// Takes the one outcome of a request. Never blocks.
-#[derive(Debug)]
-pub struct Reply(SyncSender<Response>);
-
-impl Reply {
-    /// Sends the outcome to the asker, who may have given up meanwhile.
-    pub fn send(self, outcome: Result<Answer, Refusal>) {
-        let response = match outcome {
-            Ok(answer) => Response::Ok(answer),
-            Err(refusal) => Response::Error(refusal),
-        };
-        // The channel has room for one response and this is the only one.
-        drop(self.0.try_send(response));
-    }
-}
-
-/// The channel from the control socket to core 0.
-#[must_use]
-pub fn channel() -> (async_channel::Sender<ControlRequest>, async_channel::Receiver<ControlRequest>)
-{
-    async_channel::bounded(limits::MAX_CONNECTIONS)
 }
 
 /// Why the serving process could not be asked, or did not do what it was asked.
@@ -375,6 +339,15 @@ pub enum ControlError {
     /// The server did not do it.
     #[error(transparent)]
     Refused(Refusal),
+    /// The process that was to take the place of this one is gone.
+    #[error("the process that was to replace this server is gone: start one; all is durable")]
+    Orphaned,
+    /// What should have come with an answer did not.
+    #[error("the server at {} did not pass what it said it would: stop it, then start this one", path.display())]
+    NotPassed {
+        /// The socket.
+        path: PathBuf,
+    },
 }
 
 impl ControlError {
@@ -384,8 +357,10 @@ impl ControlError {
         match self {
             Self::NotRunning { .. } => ErrorKind::NotFound,
             Self::Socket { source, .. } => ErrorKind::of_io(source),
-            Self::Closed { .. } => ErrorKind::Retry,
-            Self::Answer { .. } | Self::Unexpected { .. } => ErrorKind::Invalid,
+            Self::Closed { .. } | Self::Orphaned => ErrorKind::Retry,
+            Self::Answer { .. } | Self::Unexpected { .. } | Self::NotPassed { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Refused(refusal) => refusal.kind,
         }
     }

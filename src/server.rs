@@ -34,6 +34,7 @@ mod errno;
 mod error;
 mod flatten;
 mod group;
+pub mod hand_over;
 pub mod host_id;
 mod input;
 pub mod kept;
@@ -80,9 +81,11 @@ pub use attach::AttachError;
 pub use collect::CollectError;
 pub use copies::CopyError;
 pub use drain::DrainError;
+pub use end::NotDurable;
 pub use env::ProductEnv;
 pub use error::ServeError;
 pub use flatten::FlattenError;
+pub use hand_over::{Beginning, Ended, ReplaceError};
 pub use resize::ResizeError;
 pub use store::{Access, AnyStore, OpenError};
 pub use traffic::VolumeTraffic;
@@ -98,35 +101,58 @@ use lead::Lead;
 use member::{Member, Order, Role, Shared};
 use resize::{ChangeSize, NewSize, Resized};
 
-/// Serves all volumes of the store until SIGTERM or SIGINT; makes those of `create` that are
-/// missing first. The caller holds the lock on the data directory.
+/// Serves all volumes of the store until SIGTERM or SIGINT, or until another process takes its
+/// place; makes those of `create` that are missing first. The caller holds the lock on the data
+/// directory, or gets it when the server that has it leaves.
 ///
 /// # Errors
-/// If something keeps the server from starting. Once it serves, it ends well.
+/// If something keeps the server from starting, or not all is durable at its end.
 pub fn run(
     settings: &Settings,
     create: &[NewVolume],
     requests: Receiver<ControlRequest>,
-) -> Result<(), ServeError> {
+    beginning: Beginning<'_>,
+) -> Result<Ended, ServeError> {
     if let Some(files) = descriptors::raise().filter(|files| *files < limits::FEW_FILES) {
         log::warn!("only {files} files may be open (`ulimit -n`): that is enough for few volumes");
     }
     let stop = StopSignals::catch().map_err(ServeError::Signals)?;
     let workers = Workers::start(limits::STORE_THREADS).map_err(ServeError::Workers)?;
     let Some(store) = store_wait::open(settings, &workers, &requests, &stop)? else {
-        return Ok(());
+        return Ok(Ended::Stopped);
     };
-    start(settings, (store, workers), |cores, workers| {
-        Ok(Role::Serve(Box::new(Lead {
-            settings: settings.clone(),
-            create: create.to_vec(),
-            listeners: accept::bind(&settings.listen)?,
+    let (left, leaving) = sync_channel(1);
+    let is_replacing = matches!(beginning, Beginning::Replacing(_));
+    let lead = |listeners, stop| {
+        let (settings, create) = (settings.clone(), create.to_vec());
+        move |cores, workers| Lead {
+            settings,
+            create,
+            listeners,
             requests,
             stop,
             workers,
             cores,
-        })))
-    })
+            is_replacing,
+            left,
+        }
+    };
+    let serve = |lead| Role::Serve(Box::new(lead));
+    match beginning {
+        Beginning::Alone => start(settings, (store, workers), |cores, workers| {
+            let listeners = accept::bind(&settings.listen)?;
+            Ok(serve(lead(listeners, stop)(cores, workers)))
+        })?,
+        Beginning::Replacing(take) => {
+            let (old, listeners) = hand_over::find(settings)?;
+            if stop.came_within(limits::END_POLL).map_err(ServeError::Signals)? {
+                return Err(ReplaceError::Stopped.into());
+            }
+            let role = |cores, workers| Ok(serve(lead(listeners, stop)(cores, workers)));
+            start_after(settings, (store, workers), role, || Ok(take(old)?))?;
+        }
+    }
+    Ok(leaving.try_recv().map_or(Ended::Stopped, Ended::Left))
 }
 
 /// Uploads everything that the log of a volume has and the store lacks; `tell` hears from time to
@@ -301,8 +327,19 @@ fn open_store(settings: &Settings) -> Result<(AnyStore, Workers), ServeError> {
 /// Starts the cores and waits for their end; core 0 does what `role` says.
 fn start(
     settings: &Settings,
+    opened: (AnyStore, Workers),
+    role: impl FnOnce(Vec<Sender<Order>>, Workers) -> Result<Role, ServeError>,
+) -> Result<(), ServeError> {
+    start_after(settings, opened, role, || Ok(()))
+}
+
+/// As [`start`]; `last` is called when all can start, and nothing of the data directory is in use
+/// yet.
+fn start_after(
+    settings: &Settings,
     (store, workers): (AnyStore, Workers),
     role: impl FnOnce(Vec<Sender<Order>>, Workers) -> Result<Role, ServeError>,
+    last: impl FnOnce() -> Result<(), ServeError>,
 ) -> Result<(), ServeError> {
     abort_on_panic();
     let plan = CorePlan::new(&options(settings))?;
@@ -327,7 +364,7 @@ fn start(
         shared: shared.clone(),
         lead: lead.take(),
     });
-    let running = plan.start(seeds.collect(), member::run)?;
+    let running = plan.start_after(seeds.collect(), member::run, last)?;
     running.join()?.into_iter().collect()
 }
 

@@ -61,6 +61,32 @@ fn a_guest_makes_fills_checks_and_remounts_ext4_and_xfs() {
     }
 }
 
+#[test]
+fn a_guest_writes_on_while_its_server_is_restarted_and_replaced() {
+    let home = Home::new();
+    let Some((kernel, initramfs)) = parts(&home) else { return };
+    let machine = Machine::new(&kernel, &initramfs, home.socket(), [EXT4.0, XFS.0]);
+    let mut server = Some(home.serve(&[EXT4, XFS]));
+    let mut wishes = Vec::new();
+    machine.boot_and("live", |wish| {
+        let old = server.take().expect("one serves all the time");
+        server = Some(match wish {
+            "restart" => {
+                old.stop();
+                home.serve(&[])
+            }
+            "replace" => home.replace(old),
+            _ => panic!("the guest asks for {wish}"),
+        });
+        wishes.push(wish.to_owned());
+    });
+    assert_eq!(wishes, ["restart", "replace"]);
+    server.expect("one serves").stop();
+    for (export, _) in [EXT4, XFS] {
+        home.check(export);
+    }
+}
+
 /// What the guest boots from; nothing, said aloud, if this machine lacks a part of it. In CI that
 /// is a failure.
 fn parts(home: &Home) -> Option<(Kernel, Initramfs)> {

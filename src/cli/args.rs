@@ -96,6 +96,10 @@ pub(super) enum Command {
         /// Make this volume first, if it is missing; may be given several times
         #[arg(long, value_name = "NAME=SIZE")]
         create: Vec<NewVolume>,
+        /// Take the place of the server that runs on this data directory, if one does, on the same
+        /// sockets; clients that connect again go on
+        #[arg(long)]
+        replace: bool,
     },
     /// Create, list, look at, move, check and delete volumes
     Volume {

@@ -9,11 +9,20 @@ Examples:
       Make a volume of 1 GiB if it is missing, and serve it on DATA_DIR/nbd.sock
   krait serve --listen unix:/run/krait/nbd.sock --listen tcp:127.0.0.1:10809 --read-only base
       Serve all volumes on a socket and a port; nobody may write to `base`
+  krait serve --listen unix:/run/krait/nbd.sock --replace
+      Take the place of the server that runs, as after an upgrade of the program
 
 Says `ready` once clients may come, and where. Volumes whose log holds what the store lacks are
 recovered meanwhile; a client of one of them waits for it. SIGTERM and SIGINT end it with exit code
 0 when requests under way are finished, all logs are durable, and all is uploaded or 10 seconds are
-over: what is left is in the log. TCP has no encryption and no password.";
+over: what is left is in the log. Exit code 1 then means that some of what was acknowledged may be
+lost, as a log could not be synced.
+
+With --replace, the server that runs goes on until this one can take its sockets and its data
+directory; it ends with exit code 0 then. Clients that connect again wait less than a second. Store
+and addresses must be the same. If this one fails, the other goes on: exit code 2 if the settings
+differ, 5 if another process replaces it already, 9 if it stopped meanwhile. Exit code 9 of a server
+that was to be replaced: the new one died; everything is durable, start one. TCP has no encryption and no password.";
 
 pub(super) const IMPORT: &str = "\
 Examples:

@@ -9,8 +9,12 @@ use crate::config::key::Key;
 use crate::config::source::Source;
 use crate::config::{ConfigError, NewVolume, Settings};
 use crate::control::lock::make_data_dir;
-use crate::control::{self, ControlClient, ControlRequest, ControlServer, DataDirLock, LockError};
+use crate::control::{
+    self, Answer, ControlClient, ControlError, ControlRequest, ControlServer, DataDirLock,
+    LockError, Predecessor, Undelivered,
+};
 use crate::error::Error;
+use crate::server::{Beginning, Ended, ReplaceError};
 
 /// How often the lock is tried while a short command has it.
 const LOCK_TRIES: u32 = 40;
@@ -18,15 +22,25 @@ const LOCK_TRIES: u32 = 40;
 /// Pause between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
+/// What makes this process the one that serves a data directory.
+type Reign = (ControlServer, DataDirLock);
+
 /// Locks the data directory, opens the control socket, and runs `server` until it ends. All that
-/// starts threads comes before `server`, whose executors pin theirs.
+/// starts threads comes before the executors of `server`, which pin theirs. With `replace`, a server
+/// that has the directory is asked to leave, when all else is done.
 ///
 /// # Errors
-/// If the data directory is in use, or what `server` returns.
+/// If the data directory is in use, or what `server` returns; if the process that replaces this one
+/// is gone.
 pub(super) fn serve(
     settings: &Settings,
-    create: &[NewVolume],
-    server: impl FnOnce(&Settings, &[NewVolume], Receiver<ControlRequest>) -> Result<(), Error>,
+    (create, replace): (&[NewVolume], bool),
+    server: impl FnOnce(
+        &Settings,
+        &[NewVolume],
+        Receiver<ControlRequest>,
+        Beginning<'_>,
+    ) -> Result<Ended, Error>,
 ) -> Result<(), Error> {
     for listen in &settings.listen {
         listen.check().map_err(|error| ConfigError::Value {
@@ -36,13 +50,32 @@ pub(super) fn serve(
         })?;
     }
     make_data_dir(&settings.data_dir)?;
-    let lock = lock(settings)?;
     let (sender, requests) = control::channel();
-    let control = ControlServer::start(&lock, sender)?;
-    let outcome = server(settings, create, requests);
+    let mut reign: Option<Reign> = None;
+    let outcome = if replace && ControlClient::connect_if_running(settings)?.is_some() {
+        let take = |old: Predecessor| {
+            let lock = old.leave(settings)?;
+            let control = ControlServer::start(&lock, sender).map_err(ReplaceError::Control)?;
+            reign = Some((control, lock));
+            log::info!("this server takes the place of process {}", old.pid());
+            Ok(())
+        };
+        server(settings, create, requests, Beginning::Replacing(Box::new(take)))
+    } else {
+        let lock = lock(settings)?;
+        reign = Some((ControlServer::start(&lock, sender)?, lock));
+        server(settings, create, requests, Beginning::Alone)
+    };
+    let Some((control, lock)) = reign else { return outcome.map(drop) };
+    // Its socket makes room for another one's.
     drop(control);
-    drop(lock);
-    outcome
+    match outcome? {
+        Ended::Stopped => Ok(()),
+        Ended::Left(asker) => {
+            let passed = asker.deliver(Answer::Left, vec![lock.pass()?]);
+            Ok(passed.map_err(|Undelivered| ControlError::Orphaned)?)
+        }
+    }
 }
 
 /// Takes the lock, and gives commands that look at the directory a moment to finish. Another
@@ -71,8 +104,9 @@ pub(super) fn serve_nbd(
     settings: &Settings,
     create: &[NewVolume],
     requests: Receiver<ControlRequest>,
-) -> Result<(), Error> {
-    Ok(crate::server::run(settings, create, requests)?)
+    beginning: Beginning<'_>,
+) -> Result<Ended, Error> {
+    Ok(crate::server::run(settings, create, requests, beginning)?)
 }
 
 #[cfg(test)]
@@ -89,12 +123,12 @@ mod tests {
     fn the_server_runs_under_the_lock_with_a_control_socket_and_leaves_none() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        serve(&settings, &[], |settings, _, requests| {
+        serve(&settings, (&[], false), |settings, _, requests, _| {
             ControlClient::connect(settings).unwrap();
-            let second = serve(settings, &[], |_, _, _| panic!("two servers"));
+            let second = serve(settings, (&[], false), |_, _, _, _| panic!("two servers"));
             assert!(matches!(second, Err(Error::Lock(LockError::Held { .. }))));
             assert!(!requests.is_closed());
-            Ok(())
+            Ok(Ended::Stopped)
         })
         .unwrap();
         assert!(!settings.control_path().exists());
@@ -112,7 +146,7 @@ mod tests {
             std::thread::sleep(3 * LOCK_PAUSE);
             drop(looking);
         });
-        serve(&settings, &[], |_, _, _| Ok(())).unwrap();
+        serve(&settings, (&[], false), |_, _, _, _| Ok(Ended::Stopped)).unwrap();
         looker.unwrap().join().unwrap();
     }
 
@@ -120,7 +154,8 @@ mod tests {
     fn a_default_socket_that_the_kernel_would_refuse_is_refused_first() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(&dir.path().join("x".repeat(120)));
-        let error = serve(&settings, &[], |_, _, _| panic!("must not run")).unwrap_err();
+        let error =
+            serve(&settings, (&[], false), |_, _, _, _| panic!("must not run")).unwrap_err();
         assert!(error.to_string().contains("choose a shorter one"), "{error}");
     }
 }

@@ -1,10 +1,12 @@
 //! The asking end of the control socket.
 
 use std::io::{self, BufReader, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::lock::DataDirLock;
+use super::pass::Receiving;
 use super::socket::{Address, read_line};
 use super::{Answer, ControlError, Op, Response, ServerInfo, SnapshotInfo, VolumeStatus, limits};
 use crate::config::{Settings, VolumeSize, Wait};
@@ -16,7 +18,7 @@ use crate::server::resize::Resized;
 #[derive(Debug)]
 pub struct ControlClient {
     path: PathBuf,
-    stream: BufReader<UnixStream>,
+    stream: BufReader<Receiving>,
 }
 
 impl ControlClient {
@@ -28,7 +30,7 @@ impl ControlClient {
         let path = settings.control_path();
         let connected = Address::of(&path).and_then(|address| UnixStream::connect(&address.path));
         match connected {
-            Ok(stream) => Ok(Self { path, stream: BufReader::new(stream) }),
+            Ok(stream) => Ok(Self { path, stream: BufReader::new(Receiving::new(stream)) }),
             Err(error) if is_absent(&error) => {
                 Err(ControlError::NotRunning { data_dir: settings.data_dir.clone() })
             }
@@ -70,7 +72,7 @@ impl ControlClient {
         let mut line = serde_json::to_vec(op).expect("an operation is plain data");
         line.push(b'\n');
         let wait = op.patience();
-        let stream = self.stream.get_mut();
+        let stream = self.stream.get_mut().stream();
         stream
             .set_read_timeout(Some(wait + limits::ANSWER_GRACE))
             .and_then(|()| stream.set_write_timeout(Some(limits::SOCKET_TIMEOUT)))
@@ -84,6 +86,21 @@ impl ControlClient {
             Ok(Response::Error(refusal)) => Err(ControlError::Refused(refusal)),
             Err(source) => Err(ControlError::Answer { path: self.path.clone(), source }),
         }
+    }
+
+    /// The open files that came with the last answer.
+    pub(super) fn passed(&mut self) -> Vec<OwnedFd> {
+        self.stream.get_mut().take()
+    }
+
+    /// The last answer was to another question.
+    pub(super) fn unexpected(&self) -> ControlError {
+        ControlError::Unexpected { path: self.path.clone() }
+    }
+
+    /// The files that should have come with the last answer did not.
+    pub(super) fn not_passed(&self) -> ControlError {
+        ControlError::NotPassed { path: self.path.clone() }
     }
 
     /// Asks who is there.

@@ -19,6 +19,13 @@ pub const SHORT_OP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the outcome of a request that moves data.
 pub const LONG_OP_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Longest wait for each of the two things that a process asks of the one that it replaces: all logs
+/// are synced for both, and for the first there is some time to upload.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Most open files that go with one answer, of the 253 that the kernel lets pass.
+pub const MAX_PASSED: usize = 64;
+
 /// Longest wait for a volume to be attached: the longest lease may have to run out first.
 pub const ATTACH_TIMEOUT: Duration =
     Duration::from_secs(LONG_OP_TIMEOUT.as_secs() + 2 * MAX_LEASE_SECONDS as u64);

@@ -1,8 +1,9 @@
 //! One serving process for one data directory.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
@@ -34,6 +35,12 @@ pub enum LockError {
         /// The directory.
         data_dir: PathBuf,
     },
+    /// What another process passed is not the lock of this directory.
+    #[error("what the other process passed is not the lock on {}: stop it, then start this one", data_dir.display())]
+    NotPassed {
+        /// The directory.
+        data_dir: PathBuf,
+    },
     /// The directory or the lock file failed.
     #[error("{action} {}: {source}", path.display())]
     File {
@@ -54,6 +61,7 @@ impl LockError {
         match self {
             Self::Held { .. } => ErrorKind::Busy,
             Self::Missing { .. } => ErrorKind::NotFound,
+            Self::NotPassed { .. } => ErrorKind::Invalid,
             Self::File { source, .. } => ErrorKind::of_io(source),
         }
     }
@@ -119,6 +127,36 @@ impl DataDirLock {
             }
             Err(TryLockError::Error(source)) => Err(failed("lock", &path, source)),
         }
+    }
+
+    /// Takes over the lock of another process, which passed its open file: the lock belongs to the
+    /// open file, and lasts as long as any process has a copy of it.
+    ///
+    /// # Errors
+    /// If it is not the lock of this directory.
+    pub fn adopt(settings: &Settings, passed: OwnedFd) -> Result<Self, LockError> {
+        let (data_dir, path) = (settings.data_dir.clone(), settings.lock_path());
+        let mut file = File::from(passed);
+        let looked = fs::metadata(&path).and_then(|named| Ok((named, file.metadata()?)));
+        let (named, given) = looked.map_err(|source| failed("look at", &path, source))?;
+        let is_it = (named.dev(), named.ino()) == (given.dev(), given.ino());
+        // Takes what the file has, and fails if it has nothing and another one does.
+        if !is_it || file.try_lock().is_err() {
+            return Err(LockError::NotPassed { data_dir });
+        }
+        note_holder(&mut file).map_err(|source| failed("write", &path, source))?;
+        Ok(Self { data_dir, file, is_exclusive: true })
+    }
+
+    /// A copy of the open file, for a process that takes the lock over. This process goes on
+    /// without: what it drops unlocks nothing as long as there is the copy.
+    ///
+    /// # Errors
+    /// Out of descriptors: the lock is gone then.
+    pub fn pass(self) -> Result<OwnedFd, LockError> {
+        let copy = self.file.try_clone();
+        let path = self.data_dir.join("lock");
+        copy.map(OwnedFd::from).map_err(|source| failed("pass", &path, source))
     }
 
     /// The directory that is locked.

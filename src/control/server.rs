@@ -1,21 +1,23 @@
 //! The serving end of the control socket: plain threads, one for each connection.
 
 use std::fs;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{Builder, JoinHandle};
 
 use async_channel::{Sender, TrySendError};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::lock::DataDirLock;
+use super::reply::Parcel;
 use super::socket::{Address, read_line};
-use super::{ControlError, ControlRequest, Op, Refusal, Reply, Response, limits};
+use super::{ControlError, ControlRequest, Op, Refusal, Reply, Response, limits, pass};
 use crate::error::ErrorKind;
 
 /// Name of the socket in the data directory; [`crate::config::Settings::control_path`] agrees.
@@ -144,32 +146,35 @@ impl Connection {
                 }
                 Err(error) => return Err(error),
             };
-            let response = match serde_json::from_slice(&line) {
+            let parcel = match serde_json::from_slice(&line) {
                 Ok(op) => self.forward(op),
                 Err(error) => {
-                    refusal(ErrorKind::Invalid, &format!("the request is not understood: {error}"))
+                    let text = format!("the request is not understood: {error}");
+                    Parcel::from(refusal(ErrorKind::Invalid, &text))
                 }
             };
-            respond(stream, &response)?;
+            deliver(stream, parcel)?;
         }
     }
 
     /// Hands a request to core 0 and waits for the outcome, not for ever.
-    fn forward(&self, op: Op) -> Response {
+    fn forward(&self, op: Op) -> Parcel {
         let wait = op.patience();
-        let (sender, outcome) = sync_channel(1);
-        match self.0.requests.try_send(ControlRequest { op, reply: Reply(sender) }) {
+        let (reply, outcome) = Reply::channel();
+        match self.0.requests.try_send(ControlRequest { op, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return refusal(ErrorKind::Busy, "the server has too many requests: try again");
+                let text = "the server has too many requests: try again";
+                return refusal(ErrorKind::Busy, text).into();
             }
-            Err(TrySendError::Closed(_)) => return stopping(),
+            Err(TrySendError::Closed(_)) => return stopping().into(),
         }
         match outcome.recv_timeout(wait) {
-            Ok(response) => response,
-            Err(RecvTimeoutError::Disconnected) => stopping(),
+            Ok(parcel) => parcel,
+            Err(RecvTimeoutError::Disconnected) => stopping().into(),
             Err(RecvTimeoutError::Timeout) => {
-                refusal(ErrorKind::Retry, "the server did not finish in time: it goes on with it")
+                let text = "the server did not finish in time: it goes on with it";
+                refusal(ErrorKind::Retry, text).into()
             }
         }
     }
@@ -183,9 +188,23 @@ fn refusal(kind: ErrorKind, message: &str) -> Response {
     Response::Error(Refusal { kind, message: message.to_owned() })
 }
 
-fn respond(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
+fn respond(stream: &UnixStream, response: &Response) -> io::Result<()> {
+    send(stream, response, &[])
+}
+
+/// Sends an outcome and what goes with it, and tells who waits for that.
+fn deliver(stream: &UnixStream, parcel: Parcel) -> io::Result<()> {
+    send(stream, &parcel.response, &parcel.files)?;
+    if let Some(delivered) = parcel.delivered {
+        // Nobody waits any more where the server has ended meanwhile.
+        let _ = delivered.send(());
+    }
+    Ok(())
+}
+
+fn send(stream: &UnixStream, response: &Response, files: &[OwnedFd]) -> io::Result<()> {
     let mut line = serde_json::to_vec(response).expect("a response is plain data");
     line.push(b'\n');
     stream.set_write_timeout(Some(limits::SOCKET_TIMEOUT))?;
-    stream.write_all(&line)
+    pass::send(stream, &line, files)
 }

@@ -1,5 +1,6 @@
 //! How a volume is, as the serving process tells it.
 
+use chunk::{SnapshotHeader, VolumeName};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::fetch_health::StoreState;
@@ -147,4 +148,36 @@ pub struct StoreStatus {
     pub slowdowns: u64,
     /// Requests that may be under way at a time now.
     pub concurrency: u64,
+}
+
+/// What a snapshot is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// Its volume.
+    pub volume: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity, 32 hexadecimal digits.
+    pub id: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Number of the manifest that it holds.
+    pub manifest: u64,
+    /// Size of the volume in it.
+    pub size_bytes: u64,
+}
+
+impl SnapshotInfo {
+    /// What the store says of a snapshot of the volume of this name.
+    #[must_use]
+    pub fn new(volume: &VolumeName, header: &SnapshotHeader) -> Self {
+        Self {
+            volume: volume.to_string(),
+            name: header.name.to_string(),
+            id: header.id.to_string(),
+            created_unix_ms: header.created_unix_ms,
+            manifest: header.seq.0,
+            size_bytes: header.size_bytes,
+        }
+    }
 }

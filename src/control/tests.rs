@@ -89,7 +89,13 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::DeleteSnapshot { .. }
             | Op::Clone { .. }
             | Op::Flatten { .. }
-            | Op::Flattening { .. } => drop(reply),
+            | Op::Flattening { .. }
+            | Op::Leave { .. } => drop(reply),
+            Op::ShareSockets { .. } => {
+                let answer = Answer::Sockets { pid: 7, paths: vec![None, Some("/p".to_owned())] };
+                let socket = || UnixStream::pair().unwrap().0.into();
+                reply.send_files(answer, vec![socket(), socket()]);
+            }
         }
     }
 }
@@ -237,4 +243,35 @@ fn a_command_that_has_the_directory_for_itself_is_waited_for() {
     assert!(ControlClient::connect_if_running(&settings).unwrap().is_none());
     assert!(!DataDirLock::is_held(&settings), "it has ended by now");
     late.unwrap().join().unwrap();
+}
+
+#[test]
+fn a_server_shares_its_sockets_and_one_that_does_not_leave_keeps_its_lock() {
+    let fixture = Fixture::below("d");
+    let (old, sockets) = Predecessor::find(&fixture.settings).unwrap();
+    let paths: Vec<_> = sockets.into_iter().map(|(path, _)| path).collect();
+    assert_eq!((old.pid(), paths), (7, vec![None, Some("/p".into())]));
+    let error = old.leave(&fixture.settings).unwrap_err();
+    assert!(error.to_string().contains("stopping"), "{error}");
+    assert!(DataDirLock::is_held(&fixture.settings));
+}
+
+#[test]
+fn a_lock_that_is_passed_is_held_all_the_time_and_another_file_is_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let passed = DataDirLock::acquire(&settings).unwrap().pass().unwrap();
+    assert!(DataDirLock::is_held(&settings));
+    let lock = DataDirLock::adopt(&settings, passed).unwrap();
+    let second = DataDirLock::acquire(&settings).unwrap_err();
+    let holder = format!("by process {}", std::process::id());
+    assert!(second.to_string().contains(&holder), "{second}");
+    let stray = std::fs::File::open(settings.lock_path()).unwrap();
+    let stray = DataDirLock::adopt(&settings, stray.into());
+    assert!(matches!(stray, Err(LockError::NotPassed { .. })), "{stray:?}");
+    drop(lock);
+    assert!(!DataDirLock::is_held(&settings));
+    let other = tempfile::tempfile().unwrap();
+    let other = DataDirLock::adopt(&settings, other.into());
+    assert!(matches!(other, Err(LockError::NotPassed { .. })), "{other:?}");
 }

@@ -248,7 +248,10 @@ impl<E: Env> Volume<E> {
     }
 
     /// Makes durable in the local log every write that was acknowledged before the call.
-    async fn sync(&self) -> Result<(), VolumeError> {
+    ///
+    /// # Errors
+    /// The volume is stopped: what was acknowledged may be lost.
+    pub async fn sync(&self) -> Result<(), VolumeError> {
         self.shared.alive()?;
         let mut calls = Vec::new();
         let mut own: Option<Unsynced> = None;

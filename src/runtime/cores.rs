@@ -160,6 +160,29 @@ impl CorePlan {
         Fut: Future<Output = T> + 'static,
         T: Send + 'static,
     {
+        self.start_after(seeds, main, || Ok(()))
+    }
+
+    /// As [`Self::start`]; `last` is called when all executors are warmed up and none runs `main`
+    /// yet. If it fails, none does.
+    ///
+    /// # Errors
+    /// The first executor's that failed, or that of `last`.
+    ///
+    /// # Panics
+    /// If there are not as many seeds as cores.
+    pub fn start_after<S, F, Fut, T, E: From<StartError>>(
+        &self,
+        seeds: Vec<S>,
+        main: F,
+        last: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Cores<T>, E>
+    where
+        S: Send + 'static,
+        F: FnOnce(CoreContext, S) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
         assert_eq!(seeds.len(), self.cpus.len(), "one seed per core");
         let (ready, all_ready) = mpsc::channel();
         let mut cores = Cores { threads: Vec::new() };
@@ -173,23 +196,34 @@ impl CorePlan {
             cores.threads.push(thread.map_err(|source| StartError::Executor { core, source })?);
         }
         drop(ready);
+        self.await_all(&all_ready, &cores.threads)?;
+        last()?;
         // Until here no `main` runs; returning early drops the signals and sends all threads home.
+        for go in go_signals {
+            go.send(()).expect("the thread waits for it");
+        }
+        Ok(cores)
+    }
+
+    /// Waits until all cores have said that they are warmed up.
+    fn await_all<T>(
+        &self,
+        all_ready: &Receiver<Result<u16, StartError>>,
+        threads: &[JoinHandle<T>],
+    ) -> Result<(), StartError> {
         let nudge = Nudge::prepare().map_err(|source| StartError::Executor { core: 0, source })?;
         let mut missing: BTreeSet<u16> = (0..self.cores()).collect();
         loop {
             match all_ready.recv_timeout(START_PATIENCE) {
                 Ok(result) => drop(missing.remove(&result?)),
-                Err(RecvTimeoutError::Timeout) => nudge.all(&cores.threads),
+                Err(RecvTimeoutError::Timeout) => nudge.all(threads),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        if let Some(core) = missing.pop_first() {
-            return Err(CorePanicked { core }.into());
+        match missing.pop_first() {
+            Some(core) => Err(CorePanicked { core }.into()),
+            None => Ok(()),
         }
-        for go in go_signals {
-            go.send(()).expect("the thread waits for it");
-        }
-        Ok(cores)
     }
 
     /// The body of a core's thread. All of it is one run of the executor: whoever has said that it

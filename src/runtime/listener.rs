@@ -147,13 +147,42 @@ impl BoundListener {
         Ok(Self { file, socket, address })
     }
 
+    /// A socket that another process listens on, or did, and that it passed to this one. Its file,
+    /// if it has one, is the other process's until [`Self::serve`].
+    ///
+    /// # Errors
+    /// If it is not a socket.
+    pub fn adopt(path: Option<PathBuf>, passed: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(passed);
+        let bound = socket.local_addr()?;
+        let address = match (path, bound.as_socket()) {
+            (Some(path), None) => ListenAddr::Unix(path),
+            (None, Some(address)) => ListenAddr::Tcp(address),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        Ok(Self { file: None, socket, address })
+    }
+
+    /// A copy of the socket, to pass to another process.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone().map(OwnedFd::from)
+    }
+
     /// Takes the listener into use on the core that this is called on.
     #[expect(unsafe_code, reason = "the one way to hand a socket to glommio")]
     #[must_use]
     pub fn serve(self) -> Listener {
         // SAFETY: the descriptor is open, and ownership passes to the new value.
         let socket = unsafe { TcpListener::from_raw_fd(self.socket.into_raw_fd()) };
-        Listener { _file: self.file, socket, address: self.address }
+        let adopted = || match &self.address {
+            ListenAddr::Unix(path) => Some(SocketFile(path.clone())),
+            ListenAddr::Tcp(_) => None,
+        };
+        let file = self.file.or_else(adopted);
+        Listener { file, socket, address: self.address }
     }
 }
 
@@ -161,7 +190,7 @@ impl BoundListener {
 #[derive(Debug)]
 pub struct Listener {
     // Before the socket, as in `BoundListener`.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     socket: TcpListener,
     address: ListenAddr,
 }
@@ -171,6 +200,11 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> &ListenAddr {
         &self.address
+    }
+
+    /// Leaves the file to another process, which has the socket.
+    pub fn leave_file(&mut self) {
+        std::mem::forget(self.file.take());
     }
 
     /// Waits for the next connection. Ones that were reset before we got to them are skipped.

@@ -73,7 +73,7 @@ impl Dealer {
     }
 
     /// Accepts connections for as long as it is polled.
-    pub(super) async fn accept(self: Rc<Self>, listener: Listener) {
+    pub(super) async fn accept(&self, listener: &Listener) {
         loop {
             match listener.accept().await {
                 Ok(socket) => {

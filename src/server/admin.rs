@@ -13,6 +13,7 @@ use super::attach::{attach, is_elsewhere};
 use super::drain::drain;
 use super::flatten::{flatten, flattening};
 use super::group::snapshot_group;
+use super::hand_over::HandOver;
 use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
 use super::patience::in_time;
@@ -21,7 +22,7 @@ use super::resize::{NewSize, resize};
 use super::{collect, copies, kept, volumes};
 use crate::config::limits::MAX_WAIT;
 use crate::config::{ByteSize, Listen, Settings, VolumeSize};
-use crate::control::{Answer, ControlRequest, Op, Refusal, ServerInfo, SnapshotInfo};
+use crate::control::{Answer, ControlRequest, Op, Refusal, Reply, ServerInfo, SnapshotInfo};
 use crate::engine::error::VolumeError;
 use crate::error::ErrorKind;
 use crate::runtime::GlommioRuntime;
@@ -32,6 +33,7 @@ pub(super) struct Admin {
     settings: Settings,
     workers: Workers,
     listen: Vec<Listen>,
+    hand_over: Rc<HandOver>,
 }
 
 impl Admin {
@@ -40,15 +42,27 @@ impl Admin {
         settings: Settings,
         workers: Workers,
         listen: Vec<Listen>,
+        hand_over: Rc<HandOver>,
     ) -> Rc<Self> {
-        Rc::new(Self { local, settings, workers, listen })
+        Rc::new(Self { local, settings, workers, listen, hand_over })
     }
 
     /// Answers requests side by side: some take long.
     pub(super) async fn serve(self: Rc<Self>, requests: Receiver<ControlRequest>) {
         while let Ok(ControlRequest { op, reply }) = requests.recv().await {
             let admin = self.clone();
-            GlommioRuntime.spawn(async move { reply.send(admin.answer(op).await) });
+            GlommioRuntime.spawn(async move { admin.reply(op, reply).await });
+        }
+    }
+
+    async fn reply(&self, op: Op, reply: Reply) {
+        match op {
+            Op::ShareSockets { store, listen } => {
+                let wish = (store.as_str(), listen.as_slice());
+                self.hand_over.share(&self.local, &self.settings, wish, reply).await;
+            }
+            Op::Leave { pid } => self.hand_over.leave(pid, reply),
+            op => reply.send(self.answer(op).await),
         }
     }
 
@@ -148,7 +162,9 @@ impl Admin {
             | Op::DropLog { .. }
             | Op::Delete { .. }
             | Op::Collect { .. }
-            | Op::Resize { .. } => unreachable!("answered by who asks this"),
+            | Op::Resize { .. }
+            | Op::ShareSockets { .. }
+            | Op::Leave { .. } => unreachable!("answered by who asks this"),
         }
     }
 

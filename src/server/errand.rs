@@ -32,7 +32,7 @@ impl Errand {
         let dealer = Dealer::new(self.cores.clone(), local.clients.clone());
         let (listener, end) = (self.listener.serve(), stopped.clone());
         GlommioRuntime.spawn(async move {
-            future::or(dealer.accept(listener), end.wait()).await;
+            future::or(dealer.accept(&listener), end.wait()).await;
         });
         // The command cannot end without a word.
         let is_done = self.over.recv().await.unwrap_or(false);
@@ -50,7 +50,6 @@ impl Errand {
             let open = local.core.open_volumes().into_iter().map(|(_, number)| number).collect();
             crew::each(CLOSES, open, drain).await;
         }
-        super::end::end(&local, &self.cores).await;
-        Ok(())
+        Ok(super::end::end(&local, &self.cores).await?)
     }
 }

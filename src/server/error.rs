@@ -10,7 +10,9 @@ use super::attach::AttachError;
 use super::collect::CollectError;
 use super::copies::CopyError;
 use super::drain::DrainError;
+use super::end::NotDurable;
 use super::flatten::FlattenError;
+use super::hand_over::ReplaceError;
 use super::resize::ResizeError;
 use super::store::OpenError;
 use crate::error::ErrorKind;
@@ -93,6 +95,18 @@ pub enum ServeError {
     /// Garbage was not collected.
     #[error(transparent)]
     Collect(#[from] CollectError),
+    /// The listening sockets cannot be kept for a process that may take the place of this one.
+    #[error("copy the listening sockets: {source}")]
+    Sockets {
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Not all is durable at the end.
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+    /// The server that runs was not replaced.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     /// Signals cannot be caught.
     #[error("catch SIGTERM and SIGINT: {0}")]
     Signals(#[source] io::Error),
@@ -119,10 +133,13 @@ impl ServeError {
                 let own = if exists { ErrorKind::Exists } else { ErrorKind::Invalid };
                 source.kind().map_or(own, store_kind)
             }
-            Self::File { source, .. } | Self::Signals(source) | Self::Workers(source) => {
-                ErrorKind::of_io(source)
-            }
+            Self::File { source, .. }
+            | Self::Sockets { source }
+            | Self::Signals(source)
+            | Self::Workers(source) => ErrorKind::of_io(source),
             Self::HostId { .. } => ErrorKind::Corrupt,
+            Self::NotDurable(_) => ErrorKind::Io,
+            Self::Replace(error) => error.kind(),
             Self::Drain(error) => error.kind(),
             Self::Attach(error) => error.kind(),
             Self::Copy(error) => error.kind(),

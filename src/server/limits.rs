@@ -113,6 +113,18 @@ pub const CACHE_PIECE: u64 = 1 << 20;
 /// Longest wait for requests under way when the server ends.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// As [`DRAIN_TIMEOUT`], when another process takes the place of this one: its clients wait
+/// meanwhile, and send again what got no reply.
+pub const LEAVE_DRAIN: Duration = Duration::from_millis(500);
+
+/// Longest wait for uploads before that, while clients go on: what is in the store by then need not be
+/// recovered from the log while they wait.
+pub const SHARE_DRAIN: Duration = Duration::from_secs(10);
+
+/// Pauses, each of [`END_POLL`], until the kernel has taken back the accepts of a listener that is
+/// dropped.
+pub const LET_GO_PAUSES: u32 = 4;
+
 /// Longest wait for volumes to publish what they have when the server ends. What is left is in
 /// the log.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -190,3 +202,9 @@ const _: () = assert!(PUT_GRACE.as_secs() < crate::control::limits::SHORT_OP_TIM
 /// Passes of the collector for one command: one that finds garbage, one that removes it and
 /// compacts, one that removes what that left, and one for what came in between.
 pub const COLLECT_PASSES: u32 = 4;
+
+const _: () = assert!(
+    FLUSH_TIMEOUT.as_secs() + SHARE_DRAIN.as_secs()
+        < crate::control::limits::HAND_OVER_TIMEOUT.as_secs(),
+    "who replaces this process hears of it"
+);

@@ -19,6 +19,9 @@ pub(super) trait Watched {
     /// No further request is wanted.
     fn stop_reading(&self);
 
+    /// Cuts the client off: it gets no further reply.
+    fn cut(&self);
+
     /// Cuts the client off if it missed a deadline; earlier if others wait for the memory that it
     /// holds.
     fn check_deadlines(&self, now: Duration, pressed: bool);
@@ -208,6 +211,10 @@ impl<S: ByteStream> Watched for Line<S> {
         if let Some(waker) = self.reader.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    fn cut(&self) {
+        self.close();
     }
 
     fn check_deadlines(&self, now: Duration, pressed: bool) {

@@ -97,6 +97,11 @@ impl Local {
         self.each_watched(|line| line.stop_reading());
     }
 
+    /// Ends all connections: nothing is acknowledged from here on.
+    pub(super) fn cut_all(&self) {
+        self.each_watched(|line| line.cut());
+    }
+
     fn each_watched(&self, act: impl Fn(&dyn Watched)) {
         let watched = self.watched.borrow().clone();
         watched.iter().filter_map(Weak::upgrade).for_each(|line| act(&*line));

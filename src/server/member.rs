@@ -36,6 +36,8 @@ pub(super) enum Order {
     Pin(Arc<[VolumeId]>),
     /// Take no further requests.
     StopReading,
+    /// Cut off the clients that are left; whoever waits on the other end goes on when this is done.
+    Cut(Sender<()>),
     /// End.
     End,
 }
@@ -134,6 +136,10 @@ async fn obey(local: Rc<Local>, inbox: Receiver<Order>) {
             }
             Order::Pin(volumes) => local.core.chunk_cache.pin(&volumes),
             Order::StopReading => local.stop_reading(),
+            Order::Cut(done) => {
+                local.cut_all();
+                drop(done);
+            }
             Order::End => return,
         }
     }

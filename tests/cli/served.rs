@@ -81,6 +81,8 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
             | Op::Attach { .. }
             | Op::Detach { .. }
             | Op::DropLog { .. }
+            | Op::ShareSockets { .. }
+            | Op::Leave { .. }
             | Op::Volumes => {
                 panic!("no test asks this")
             }

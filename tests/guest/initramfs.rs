@@ -12,12 +12,13 @@ use crate::tool::{self, Missing};
 const PROGRAMS: [&str; 4] = ["mkfs.ext4", "e2fsck", "mkfs.xfs", "xfs_repair"];
 
 /// What the guest runs: file name in the guest, content.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("init", include_str!("init.sh")),
     ("steps.sh", include_str!("steps.sh")),
     ("fill", include_str!("fill.sh")),
     ("verify", include_str!("verify.sh")),
     ("again", include_str!("again.sh")),
+    ("live", include_str!("live.sh")),
 ];
 
 /// Sizes of the files: around those of sectors, blocks and pages of the map, and some large ones.

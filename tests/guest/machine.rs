@@ -1,6 +1,6 @@
 //! The emulated machine.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -18,6 +18,12 @@ const RUN: Duration = Duration::from_secs(240);
 
 /// How the guest's verdict starts, as `init.sh` prints it.
 const VERDICT: &str = "krait-guest: ";
+
+/// How the guest asks for something, as `live.sh` prints it.
+const WISH: &str = "krait-host: ";
+
+/// How long the emulator waits for a server before the guest sees an error, in seconds.
+const RECONNECT: u32 = 30;
 
 /// A machine that can be switched on.
 pub struct Machine {
@@ -52,6 +58,11 @@ impl Machine {
     /// Switches it on, and waits until it has run a script of its own and switched itself off.
     /// Panics with its last words unless the script succeeded.
     pub fn boot(&self, script: &str) {
+        self.boot_and(script, |wish| panic!("{script} asks for {wish}"));
+    }
+
+    /// As [`Self::boot`]; `act` does what the guest asks for.
+    pub fn boot_and(&self, script: &str, mut act: impl FnMut(&str)) {
         let started = now();
         let mut running = Running(self.command(script).spawn().expect("the emulator"));
         let (sender, lines) = mpsc::channel();
@@ -70,6 +81,11 @@ impl Machine {
             let left = (started + RUN).saturating_duration_since(now());
             match lines.recv_timeout(left) {
                 Ok(line) => {
+                    if let Some((_, wish)) = line.split_once(WISH) {
+                        act(wish);
+                        let keyboard = running.0.stdin.as_mut().expect("it is piped");
+                        keyboard.write_all(b"done\n").expect("the guest is on");
+                    }
                     verdict = line.split_once(VERDICT).map(|(_, text)| text.to_owned()).or(verdict);
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -97,7 +113,7 @@ impl Machine {
             command.args(["-blockdev", &disk(n, &self.socket, export)]);
             command.args(["-device", &format!("virtio-blk-pci,drive=disk{n}")]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command
     }
 }
@@ -107,7 +123,7 @@ fn disk(n: usize, socket: &Path, export: &str) -> String {
     let socket = socket.display();
     format!(
         "driver=nbd,node-name=disk{n},server.type=unix,server.path={socket},export={export},\
-         discard=unmap"
+         discard=unmap,reconnect-delay={RECONNECT}"
     )
 }
 

@@ -51,11 +51,23 @@ impl Home {
 
     /// Starts a server, which makes these volumes if they are missing, and waits until it is ready.
     pub fn serve(&self, volumes: &[(&str, u64)]) -> Server {
+        self.serve_with(volumes, &[])
+    }
+
+    /// Starts a server in the place of another one, and waits until that has ended.
+    pub fn replace(&self, mut old: Server) -> Server {
+        let new = self.serve_with(&[], &["--replace"]);
+        old.await_end();
+        new
+    }
+
+    fn serve_with(&self, volumes: &[(&str, u64)], more: &[&str]) -> Server {
         let mut command = self.krait();
         command.args(["serve", "--listen", &format!("unix:{}", self.socket().display())]);
         for (name, bytes) in volumes {
             command.args(["--create", &format!("{name}={bytes}")]);
         }
+        command.args(more);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program");
         let log = child.stderr.take().expect("it is piped");
         let server = Server { child, socket: self.socket() };
@@ -102,6 +114,10 @@ impl Server {
     /// Asks it to end, and waits until it did.
     pub fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        self.await_end();
+    }
+
+    fn await_end(&mut self) {
         for _ in 0..END_PAUSES {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 assert!(status.success(), "the server ended with {status}");
@@ -109,7 +125,7 @@ impl Server {
             }
             pause();
         }
-        panic!("the server still runs {END:?} after SIGTERM");
+        panic!("the server still runs {END:?} after it was to end");
     }
 
     /// Ends it the hard way, and waits until its socket refuses: the kernel takes back a ring of

@@ -153,7 +153,7 @@ fn clients_connect_over_tcp() {
 }
 
 /// TCP ports that a process listens on.
-fn listening_ports(pid: i32) -> Vec<u16> {
+pub fn listening_ports(pid: i32) -> Vec<u16> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("it runs")
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned))

@@ -169,6 +169,24 @@ impl Server {
         }
     }
 
+    /// Waits until the server has ended by itself; its exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        let deadline = now() + END;
+        loop {
+            match self.child.try_wait().expect("it is our child") {
+                Some(status) => return status.code(),
+                None => assert!(now() < deadline, "the server ends in bounded time"),
+            }
+            pause();
+        }
+    }
+
+    /// Its exit code, if it has ended.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().expect("it is our child")?;
+        Some(status.code().expect("no signal ended it"))
+    }
+
     /// Ends the server the hard way.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
