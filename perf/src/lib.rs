@@ -9,6 +9,7 @@ pub mod bare;
 pub mod bucket;
 pub mod clock;
 pub mod codec;
+pub mod command;
 pub mod compare;
 pub mod connection;
 pub mod fill;
