@@ -61,16 +61,16 @@ impl ClientArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Subject {
-    /// Krait's binary
+    /// Krait's binary [default of compare: built first under cargo, else the one beside this program]
     #[arg(long, conflicts_with = "krait_cmd")]
     krait: Option<String>,
     /// Krait's whole command, with {socket}, {dir} and {size}; its export is named bench
     #[arg(long)]
     krait_cmd: Option<String>,
     /// Start Krait once for each of these numbers of cores; ratios are of the first
-    #[arg(long, value_delimiter = ',', requires = "krait")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "krait_cmd")]
     krait_cores: Vec<u32>,
 }
 
@@ -103,6 +103,9 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// Krait's binary is not there.
+    #[error(transparent)]
+    Built(#[from] perf::built::BuiltError),
     /// The bucket failed.
     #[error(transparent)]
     Bucket(#[from] perf::bucket::BucketError),
@@ -153,6 +156,14 @@ impl Cli {
 }
 
 impl Subject {
+    /// Names the binary if nothing else was named.
+    fn or_built(mut self) -> Result<Self, CliError> {
+        if self.krait.is_none() && self.krait_cmd.is_none() {
+            self.krait = Some(perf::built::krait()?);
+        }
+        Ok(self)
+    }
+
     fn recipes(&self) -> Result<Vec<Recipe>, CliError> {
         Ok(match (&self.krait, &self.krait_cmd) {
             (_, Some(command)) => {

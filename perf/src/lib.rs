@@ -6,7 +6,9 @@
 )]
 
 pub mod bare;
+pub mod bars;
 pub mod bucket;
+pub mod built;
 pub mod clock;
 pub mod codec;
 pub mod command;
@@ -19,18 +21,24 @@ pub mod load;
 pub mod markdown;
 pub mod null_server;
 pub mod operations;
+pub mod page;
+pub mod page_cache;
 pub mod payload;
 pub mod pinned;
 pub mod plan;
+pub mod plot;
 pub mod process;
 pub mod recipe;
 pub mod recorder;
+pub mod recovery;
 pub mod report;
 pub mod rng;
+pub mod rows;
 pub mod scenario;
 pub mod server;
 pub mod size;
 pub mod sys;
 pub mod table;
 pub mod torture;
+pub mod uncached;
 pub mod uri;

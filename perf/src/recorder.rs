@@ -4,7 +4,7 @@ use hdrhistogram::CreationError;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_LATENCY_NS;
+use crate::limits::{CURVE_DECADES, CURVE_STEPS, MAX_LATENCY_NS};
 
 /// Kind of an operation, for its own histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub struct Measured {
     pub write_latency_us: Option<Latency>,
     /// Operations in each whole second of the timed part.
     pub per_second: Vec<u64>,
+    /// Latencies of all operations: point k is what all but one in 10^(k/10) are faster than. It
+    /// ends where there are no operations to tell the next point from the slowest.
+    #[serde(default)]
+    pub curve_us: Vec<f64>,
     /// Processor time of the client thread, percent of one core: near 100 the client is the limit.
     pub client_cpu_percent: f64,
     /// Processor time of the server in the timed part, microseconds per operation.
@@ -104,6 +108,7 @@ impl Recorder {
             seconds,
             iops,
             megabytes_per_second: iops * self.block_bytes as f64 / 1e6,
+            curve_us: curve(&self.reads),
             latency_us: latency(&self.reads).unwrap_or_default(),
             read_latency_us,
             write_latency_us,
@@ -124,6 +129,14 @@ fn latency(histogram: &Histogram<u64>) -> Option<Latency> {
         max: histogram.max() as f64 / 1e3,
         mean: histogram.mean() / 1e3,
     })
+}
+
+fn curve(histogram: &Histogram<u64>) -> Vec<f64> {
+    (0..=CURVE_DECADES * CURVE_STEPS)
+        .map(|step| 10_f64.powf(f64::from(step) / f64::from(CURVE_STEPS)))
+        .take_while(|&one_in| one_in <= histogram.len() as f64)
+        .map(|one_in| histogram.value_at_quantile(1.0 - 1.0 / one_in) as f64 / 1e3)
+        .collect()
 }
 
 /// The middle value; of an even number, the mean of the two in the middle. None of nothing.
@@ -161,6 +174,19 @@ mod tests {
         assert_eq!(measured.per_second, [1000, 1]);
         assert!(close(measured.iops, 500.5) && close(measured.megabytes_per_second, 2.050));
         assert!(close(measured.client_cpu_percent, 50.0));
+    }
+
+    #[test]
+    fn the_curve_ends_where_operations_end() {
+        let mut recorder = Recorder::new(4096).expect("bounds");
+        for micros in 1..=1000 {
+            recorder.record(Kind::Read, micros * 1000, 0);
+        }
+        let curve = recorder.summary(1.0, 0.0).curve_us;
+        assert_eq!(curve.len(), 31, "three decades, both ends");
+        assert!(close(curve[0], 1.0) && close(curve[10], 900.0) && close(curve[20], 990.0));
+        assert!(curve.is_sorted(), "{curve:?}");
+        assert!(Recorder::new(1).expect("bounds").summary(1.0, 0.0).curve_us.is_empty());
     }
 
     #[test]

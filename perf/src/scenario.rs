@@ -78,6 +78,9 @@ pub struct Scenario {
     /// Every read is compared with what was written last.
     #[serde(default)]
     pub verify: bool,
+    /// Reads go to the disk: who takes part bypasses the page cache, or has it dropped all the time.
+    #[serde(default)]
+    pub uncached: bool,
 }
 
 /// Why a scenario was refused.
@@ -120,16 +123,19 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios, in the order of the tables.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 15] = [
     ("randwrite-4k-qd1", include_str!("../scenarios/randwrite-4k-qd1.toml")),
     ("randwrite-4k-qd32", include_str!("../scenarios/randwrite-4k-qd32.toml")),
+    ("randwrite-4k-qd32-60s", include_str!("../scenarios/randwrite-4k-qd32-60s.toml")),
     ("randread-4k-qd1", include_str!("../scenarios/randread-4k-qd1.toml")),
     ("randread-4k-qd32", include_str!("../scenarios/randread-4k-qd32.toml")),
+    ("randread-4k-qd32-uncached", include_str!("../scenarios/randread-4k-qd32-uncached.toml")),
     ("mixed-4k-4c", include_str!("../scenarios/mixed-4k-4c.toml")),
     ("writeflush-4k-qd1", include_str!("../scenarios/writeflush-4k-qd1.toml")),
     ("writeflush-4k-16c", include_str!("../scenarios/writeflush-4k-16c.toml")),
     ("seqwrite-128k", include_str!("../scenarios/seqwrite-128k.toml")),
     ("seqwrite-1m", include_str!("../scenarios/seqwrite-1m.toml")),
+    ("seqwrite-1m-30s", include_str!("../scenarios/seqwrite-1m-30s.toml")),
     ("seqread-128k", include_str!("../scenarios/seqread-128k.toml")),
     ("seqread-1m", include_str!("../scenarios/seqread-1m.toml")),
     ("oltp", include_str!("../scenarios/oltp.toml")),

@@ -104,6 +104,7 @@ fn a_comparison_fills_every_cell_and_leaves_nothing_behind() {
         runs: 2,
         client_core: default_core(),
         server_cores: vec![0],
+        recovery: None,
     };
     let report = comparison.run(|_| {}).expect("compared");
     assert_eq!(report.cells.len(), 5, "two servers twice, the bare file once");
