@@ -64,7 +64,41 @@ pub struct Judged {
     pub met: Option<bool>,
 }
 
+/// Which way a figure is to stay of its bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// Not below.
+    AtLeast(f64),
+    /// Not above.
+    AtMost(f64),
+    /// Nothing is promised.
+    Open,
+}
+
 impl Judged {
+    /// A figure beside its bar; `unit` follows both.
+    #[must_use]
+    pub fn new(what: &str, against: &str, measured: Option<f64>, limit: Limit, unit: &str) -> Self {
+        let met = measured.and_then(|value| match limit {
+            Limit::AtLeast(least) => Some(value >= least),
+            Limit::AtMost(most) => Some(value <= most),
+            Limit::Open => None,
+        });
+        let said = |value| format!("{}{unit}", number(value));
+        Self {
+            what: what.to_owned(),
+            against: against.to_owned(),
+            bar: match limit {
+                Limit::AtLeast(least) => format!(">= {least}{unit}"),
+                Limit::AtMost(most) => format!("<= {most}{unit}"),
+                Limit::Open => "-".to_owned(),
+            },
+            measured,
+            shown: measured.map_or_else(|| "not measured".to_owned(), said),
+            met,
+        }
+    }
+
     /// `yes`, `no` or `-`.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -112,25 +146,14 @@ impl Bar {
             Figure::CpuUs => " us",
             Figure::RecoverySeconds => " s",
         };
-        let (sign, limit) = match (self.at_least, self.at_most) {
-            (Some(limit), _) => (">=", limit),
-            (None, limit) => ("<=", limit.unwrap_or(0.0)),
+        let limit = match (self.at_least, self.at_most) {
+            (Some(least), _) => Limit::AtLeast(least),
+            (None, Some(most)) => Limit::AtMost(most),
+            (None, None) => Limit::Open,
         };
-        let met = measured.map(|value| match self.at_least {
-            Some(least) => value >= least,
-            None => value <= limit,
-        });
-        Judged {
-            what: self.what.clone(),
-            against: against.into_owned(),
-            bar: format!("{sign} {limit}{unit}"),
-            measured,
-            shown: measured.map_or_else(
-                || "not measured".to_owned(),
-                |value| format!("{}{unit}{}", number(value), self.shortened(report)),
-            ),
-            met,
-        }
+        let mut judged = Judged::new(&self.what, &against, measured, limit, unit);
+        judged.shown.push_str(&self.shortened(report));
+        judged
     }
 
     /// A run that was shorter than its workload says so.

@@ -1,9 +1,13 @@
 //! Subcommands and options.
 
+mod alone;
 mod compare;
 mod fill;
+mod gc;
+mod lz4;
 mod run;
 mod s3;
+mod snapshots;
 mod torture;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +44,12 @@ enum Task {
     Fill(fill::FillArgs),
     /// Run workloads against a server that stores nothing: the client's own limit.
     Ceiling(run::Ceiling),
+    /// Overwrite a volume and add up what the store takes, keeps and costs.
+    Gc(gc::Gc),
+    /// Make snapshots and clones under load, and list many.
+    Snapshots(snapshots::Snapshots),
+    /// Write a file system image with and without compression.
+    Lz4(lz4::Lz4),
     /// Compare Krait's uploads and cold reads with raw requests to the same S3 server.
     S3(s3::S3),
     /// Run the reliability programme: every test that takes a count, and one table of all.
@@ -106,6 +116,9 @@ pub enum CliError {
     /// Krait's binary is not there.
     #[error(transparent)]
     Built(#[from] perf::built::BuiltError),
+    /// A measurement of Krait alone.
+    #[error(transparent)]
+    Row(#[from] perf::rows::RowError),
     /// The bucket failed.
     #[error(transparent)]
     Bucket(#[from] perf::bucket::BucketError),
@@ -143,6 +156,9 @@ impl Cli {
             Task::Compare(compare) => compare.execute(),
             Task::Fill(fill) => fill.execute(),
             Task::Ceiling(ceiling) => ceiling.execute(),
+            Task::Gc(gc) => gc.execute(),
+            Task::Snapshots(snapshots) => snapshots.execute(),
+            Task::Lz4(lz4) => lz4.execute(),
             Task::S3(s3) => s3.execute(),
             Task::Torture(torture) => torture.execute(),
             Task::List => {

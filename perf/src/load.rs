@@ -60,6 +60,18 @@ impl Client {
         Self { payload: Payload::new(seed) }
     }
 
+    /// Writes these bytes in order, round and round, as a sequential load does.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { payload: Payload::of(bytes) }
+    }
+
+    /// Bytes of the pool that payloads are cut from.
+    #[must_use]
+    pub fn pool_bytes(&self) -> u64 {
+        self.payload.pool_bytes()
+    }
+
     /// Writes the region of `scenario` once, in order, and flushes it.
     pub fn prefill(&mut self, scenario: &Scenario, uri: &Uri) -> Result<Measured, LoadError> {
         let mut versions = Vec::new();
@@ -147,6 +159,7 @@ impl Driver<'_> {
             if sys::interrupted() {
                 return Err(LoadError::Interrupted);
             }
+            self.keep_rate();
             if self.connections.len() == 1 && !self.blocked[0] {
                 self.turn(0, Waiting::Block)?;
                 continue;
@@ -164,6 +177,17 @@ impl Driver<'_> {
         }
         let now = clock::nanos_since(self.start);
         self.close_window(now)
+    }
+
+    /// Pauses while more operations were started than the plan's rate has them.
+    fn keep_rate(&self) {
+        const LONGEST: Duration = Duration::from_millis(20);
+        let Some(rate) = self.work.plan.rate else { return };
+        let due = Duration::from_secs_f64(self.work.started() as f64 / rate);
+        let early = due.saturating_sub(self.start.elapsed());
+        if !early.is_zero() {
+            clock::pause(early.min(LONGEST));
+        }
     }
 
     /// Receives once on a connection, handles all replies and sends what follows from them.

@@ -22,6 +22,9 @@ pub struct Recorder {
     writes: Histogram<u64>,
     block_bytes: u64,
     per_second: Vec<u64>,
+    /// Latencies of the newest second, with two digits: it is cleared every second.
+    second: Histogram<u64>,
+    p99_per_second: Vec<f64>,
 }
 
 /// Latencies in microseconds.
@@ -60,6 +63,9 @@ pub struct Measured {
     pub write_latency_us: Option<Latency>,
     /// Operations in each whole second of the timed part.
     pub per_second: Vec<u64>,
+    /// The 99th percentile of those operations, in microseconds; 0 of a second without any.
+    #[serde(default)]
+    pub p99_per_second_us: Vec<f64>,
     /// Latencies of all operations: point k is what all but one in 10^(k/10) are faster than. It
     /// ends where there are no operations to tell the next point from the slowest.
     #[serde(default)]
@@ -74,7 +80,14 @@ impl Recorder {
     /// An empty recorder for operations of `block_bytes`.
     pub fn new(block_bytes: u64) -> Result<Self, CreationError> {
         let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3);
-        Ok(Self { reads: histogram()?, writes: histogram()?, block_bytes, per_second: Vec::new() })
+        Ok(Self {
+            reads: histogram()?,
+            writes: histogram()?,
+            block_bytes,
+            per_second: Vec::new(),
+            second: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 2)?,
+            p99_per_second: Vec::new(),
+        })
     }
 
     /// Counts one operation that ended `since_start` nanoseconds into the timed part.
@@ -84,10 +97,23 @@ impl Recorder {
             Kind::Write => self.writes.saturating_record(latency_ns),
         }
         let second = (since_start / 1_000_000_000) as usize;
+        // Operations end in the order in which they are recorded.
         if self.per_second.len() <= second {
+            if !self.per_second.is_empty() {
+                self.end_second();
+            }
             self.per_second.resize(second + 1, 0);
         }
         self.per_second[second] += 1;
+        self.second.saturating_record(latency_ns);
+    }
+
+    /// Notes what the newest second was like, and that those before it had nothing.
+    fn end_second(&mut self) {
+        let p99 = self.second.value_at_quantile(0.99) as f64 / 1e3;
+        self.p99_per_second.resize(self.per_second.len() - 1, 0.0);
+        self.p99_per_second.push(p99);
+        self.second.reset();
     }
 
     /// Sums up after `seconds`, the length of the timed part.
@@ -100,6 +126,10 @@ impl Recorder {
         if self.reads.add(&self.writes).is_err() {
             unreachable!("histograms of equal bounds add up");
         }
+        if !self.per_second.is_empty() {
+            self.end_second();
+        }
+        self.p99_per_second.truncate(seconds as usize);
         // A cut-off last second would look like a stall.
         self.per_second.truncate(seconds as usize);
         let iops = operations as f64 / seconds;
@@ -113,6 +143,7 @@ impl Recorder {
             read_latency_us,
             write_latency_us,
             per_second: self.per_second,
+            p99_per_second_us: self.p99_per_second,
             client_cpu_percent: client_cpu_seconds / seconds * 100.0,
             server_cpu_us_per_op: None,
         }
@@ -172,6 +203,9 @@ mod tests {
         assert!(close(measured.write_latency_us.expect("writes").p50, 50_000.0));
         assert_eq!(measured.operations, 1001);
         assert_eq!(measured.per_second, [1000, 1]);
+        let seconds = &measured.p99_per_second_us;
+        let near = |value: f64, expected: f64| (value - expected).abs() < expected * 0.02;
+        assert!(near(seconds[0], 990.0) && near(seconds[1], 50_000.0), "{seconds:?}");
         assert!(close(measured.iops, 500.5) && close(measured.megabytes_per_second, 2.050));
         assert!(close(measured.client_cpu_percent, 50.0));
     }
@@ -193,8 +227,11 @@ mod tests {
     fn a_cut_off_second_is_not_reported() {
         let mut recorder = Recorder::new(4096).expect("bounds");
         recorder.record(Kind::Write, 1, 0);
-        recorder.record(Kind::Write, 1, 1_100_000_000);
-        assert_eq!(recorder.summary(1.5, 0.0).per_second, [1]);
+        recorder.record(Kind::Write, 1, 3_100_000_000);
+        let measured = recorder.summary(3.5, 0.0);
+        assert_eq!(measured.per_second, [1, 0, 0]);
+        assert_eq!(measured.p99_per_second_us.len(), 3);
+        assert!(measured.p99_per_second_us[1..].iter().all(|&us| us == 0.0));
     }
 
     #[test]

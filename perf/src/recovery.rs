@@ -41,7 +41,7 @@ pub struct Recovered {
     pub wal_bytes: u64,
     /// From the start of the process to a connection to the volume.
     pub ready_seconds: f64,
-    /// From there to the first reply to a read.
+    /// From the start of the process to the first reply to a read.
     pub first_read_seconds: f64,
     /// Most memory that was resident.
     pub peak_bytes: u64,

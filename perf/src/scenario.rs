@@ -20,6 +20,8 @@ pub enum Pattern {
     Random,
     /// Ascending; each connection walks its own equal part of the region, round and round.
     Sequential,
+    /// Nine of ten in the first tenth of the region, uniform within, the others in the rest of it.
+    HotCold,
 }
 
 /// When FLUSH is sent.
@@ -44,6 +46,9 @@ pub struct Scenario {
     pub description: String,
     /// Order of the offsets.
     pub pattern: Pattern,
+    /// Bytes per second at most; latencies then count the pauses of the client.
+    #[serde(default)]
+    pub rate: Option<ByteSize>,
     /// Share of reads, 0 to 100; the others are writes.
     pub read_percent: u8,
     /// Length of each request.
@@ -202,6 +207,9 @@ impl Scenario {
         if self.region.is_some_and(|r| !r.bytes().is_multiple_of(PATTERN_BYTES)) {
             return refuse("region", format!("a multiple of {PATTERN_BYTES}"));
         }
+        if self.rate.is_some_and(|rate| rate.bytes() == 0) {
+            return refuse("rate", "more than 0".to_owned());
+        }
         if self.verify && !self.prefill {
             return refuse("prefill", "true where reads are verified".to_owned());
         }
@@ -304,6 +312,7 @@ mod tests {
             ("seconds = nan", "seconds"),
             ("warmup_seconds = -1.0", "warmup_seconds"),
             ("region = 5000", "region"),
+            ("rate = 0", "rate"),
             ("verify = true\nprefill = false", "prefill"),
         ];
         for (line, name) in cases {
