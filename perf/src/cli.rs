@@ -5,6 +5,7 @@ mod compare;
 mod fill;
 mod gc;
 mod lz4;
+mod rows;
 mod run;
 mod s3;
 mod snapshots;
@@ -44,6 +45,8 @@ enum Task {
     Fill(fill::FillArgs),
     /// Run workloads against a server that stores nothing: the client's own limit.
     Ceiling(run::Ceiling),
+    /// Measure Krait alone: its reads by their source, recovery, sealing, processor, cores, volumes.
+    Rows(rows::RowsArgs),
     /// Overwrite a volume and add up what the store takes, keeps and costs.
     Gc(gc::Gc),
     /// Make snapshots and clones under load, and list many.
@@ -156,6 +159,7 @@ impl Cli {
             Task::Compare(compare) => compare.execute(),
             Task::Fill(fill) => fill.execute(),
             Task::Ceiling(ceiling) => ceiling.execute(),
+            Task::Rows(rows) => rows.execute(),
             Task::Gc(gc) => gc.execute(),
             Task::Snapshots(snapshots) => snapshots.execute(),
             Task::Lz4(lz4) => lz4.execute(),

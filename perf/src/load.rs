@@ -48,6 +48,7 @@ struct Driver<'p> {
     epoll: Epoll,
     start: Instant,
     server: Option<u32>,
+    volumes: usize,
     opened: Edges,
     /// Length of the timed part and the processor time used in it.
     timed: Option<(u64, Edges)>,
@@ -106,6 +107,22 @@ impl Client {
         self.execute(&plan, first, uri, server, &mut versions)
     }
 
+    /// Runs `scenario` on many volumes of one size, which its connections take in turns. Nothing is
+    /// verified.
+    ///
+    /// # Panics
+    /// Without a volume.
+    pub fn run_on(
+        &mut self,
+        scenario: &Scenario,
+        uris: &[Uri],
+        server: Option<u32>,
+    ) -> Result<Measured, LoadError> {
+        let first = Connection::open(&uris[0])?;
+        let plan = Plan { verify: false, ..Plan::new(scenario, &first.export)? };
+        self.drive(&plan, first, uris, server, &mut Vec::new())
+    }
+
     /// Runs any plan; its first connection is open already.
     pub fn execute(
         &mut self,
@@ -115,13 +132,24 @@ impl Client {
         server: Option<u32>,
         versions: &mut Vec<u32>,
     ) -> Result<Measured, LoadError> {
+        self.drive(plan, first, std::slice::from_ref(uri), server, versions)
+    }
+
+    fn drive(
+        &mut self,
+        plan: &Plan,
+        first: Connection,
+        uris: &[Uri],
+        server: Option<u32>,
+        versions: &mut Vec<u32>,
+    ) -> Result<Measured, LoadError> {
         if plan.verify && versions.is_empty() {
             let blocks = first.export.size.div_ceil(crate::limits::PATTERN_BYTES);
             versions.resize(blocks as usize, 0);
         }
         let mut connections = vec![first];
-        for _ in 1..plan.connections {
-            connections.push(Connection::open(uri)?);
+        for number in 1..plan.connections as usize {
+            connections.push(Connection::open(&uris[number % uris.len()])?);
         }
         let epoll = Epoll::new()?;
         for (number, connection) in connections.iter().enumerate() {
@@ -136,6 +164,7 @@ impl Client {
             epoll,
             start: clock::now(),
             server,
+            volumes: uris.len(),
             opened: Edges::default(),
             timed: None,
         };
@@ -255,7 +284,9 @@ impl Driver<'_> {
     /// Makes all writes durable, closes the connections and sums up.
     fn finish(mut self) -> Result<Measured, LoadError> {
         if self.work.plan.writes() {
-            let needed = if self.connections[0].export.can_multi_conn() { 1 } else { usize::MAX };
+            // One flush for each volume, where it covers all of the volume's connections.
+            let shared = self.connections[0].export.can_multi_conn();
+            let needed = if shared { self.volumes } else { usize::MAX };
             for connection in self.connections.iter_mut().take(needed) {
                 if connection.export.can_flush() {
                     flush(connection, self.work.payload)?;

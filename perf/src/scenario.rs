@@ -128,7 +128,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios, in the order of the tables.
-const BUILT_IN: [(&str, &str); 15] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("randwrite-4k-qd1", include_str!("../scenarios/randwrite-4k-qd1.toml")),
     ("randwrite-4k-qd32", include_str!("../scenarios/randwrite-4k-qd32.toml")),
     ("randwrite-4k-qd32-60s", include_str!("../scenarios/randwrite-4k-qd32-60s.toml")),
@@ -136,6 +136,7 @@ const BUILT_IN: [(&str, &str); 15] = [
     ("randread-4k-qd32", include_str!("../scenarios/randread-4k-qd32.toml")),
     ("randread-4k-qd32-uncached", include_str!("../scenarios/randread-4k-qd32-uncached.toml")),
     ("mixed-4k-4c", include_str!("../scenarios/mixed-4k-4c.toml")),
+    ("mixedflush-4k-4c", include_str!("../scenarios/mixedflush-4k-4c.toml")),
     ("writeflush-4k-qd1", include_str!("../scenarios/writeflush-4k-qd1.toml")),
     ("writeflush-4k-16c", include_str!("../scenarios/writeflush-4k-16c.toml")),
     ("seqwrite-128k", include_str!("../scenarios/seqwrite-128k.toml")),

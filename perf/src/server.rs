@@ -130,6 +130,12 @@ impl Server {
         self.krait.as_ref().ok_or_else(|| ServerError::NotKrait { name: self.name.clone() })
     }
 
+    /// Another export of this server.
+    #[must_use]
+    pub fn sibling(&self, export: &str) -> Uri {
+        Uri { export: export.to_owned(), ..self.uri.clone() }
+    }
+
     /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

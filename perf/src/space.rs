@@ -47,7 +47,8 @@ pub struct Overwriting {
 pub struct Cost {
     /// Bytes that the client wrote while it counted.
     pub client_bytes: u64,
-    /// Bytes that went to the store meanwhile: chunks, what was moved, maps and manifests.
+    /// Bytes that went to the store from then until the garbage had gone: chunks, what was moved,
+    /// maps and manifests.
     pub backend_bytes: u64,
     /// Bytes of the data.
     pub live_bytes: u64,
@@ -170,10 +171,10 @@ impl Overwriting {
         (scenario.seconds, scenario.seed) = (self.turns.1 * turn, 2);
         self.load(&server, &scenario)?;
         krait.drain(EXPORT)?;
-        let after = krait.status(EXPORT)?;
         let loaded = krait.garbage(EXPORT)?;
-        // Takes the grace two or three times.
+        // Takes the grace two or three times. What it moves was written by this load or before.
         krait.run(&format!("gc run --volume {EXPORT}"))?;
+        let after = krait.status(EXPORT)?;
         let settled = krait.garbage(EXPORT)?;
         server.stop()?;
         Ok(Cost {
