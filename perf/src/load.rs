@@ -210,12 +210,14 @@ impl Driver<'_> {
 
     /// Pauses while more operations were started than the plan's rate has them.
     fn keep_rate(&self) {
-        const LONGEST: Duration = Duration::from_millis(20);
         let Some(rate) = self.work.plan.rate else { return };
         let due = Duration::from_secs_f64(self.work.started() as f64 / rate);
-        let early = due.saturating_sub(self.start.elapsed());
-        if !early.is_zero() {
-            clock::pause(early.min(LONGEST));
+        while !sys::interrupted() {
+            let early = due.saturating_sub(self.start.elapsed());
+            if early.is_zero() {
+                break;
+            }
+            clock::pause(early.min(Duration::from_millis(20)));
         }
     }
 

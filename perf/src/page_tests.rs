@@ -1,6 +1,7 @@
 //! The page of a made-up report.
 
 use super::*;
+use crate::bars::Limit;
 use crate::report::tests::report;
 
 #[test]
@@ -33,4 +34,18 @@ fn every_tag_that_opens_closes() {
             - page.matches("class=\"grid\"").count() * usize::from(tag == "path");
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
     }
+}
+
+#[test]
+fn bars_are_counted_and_coloured() {
+    let mut report = report();
+    assert!(!render(&report).contains("What is promised"));
+    let bar = |value| Judged::new("fast", "peer", value, Limit::AtLeast(2.0), "x");
+    report.bars = vec![bar(Some(1.0)), bar(Some(2.0)), bar(None)];
+    let page = render(&report);
+    assert!(page.contains("What is promised: 1 of 2 met"), "{page}");
+    assert!(
+        page.contains("<td class=\"no\">no</td>") && page.contains("<td class=\"yes\">yes</td>")
+    );
+    assert!(page.contains("&gt;= 2x") && page.contains("not measured"), "{page}");
 }

@@ -37,6 +37,10 @@ pub struct Snapshotting {
     pub clones: u32,
     /// Snapshots that the volume has when they are listed.
     pub listed: u32,
+    /// Bytes per second of the load; as fast as it goes unless set.
+    pub rate: Option<ByteSize>,
+    /// More options of the server.
+    pub options: String,
     /// Core of the client.
     pub client_core: usize,
 }
@@ -82,7 +86,9 @@ impl Seen {
                 "x",
             ),
             row("to the second before", "worst", most(&ratios), Limit::Open, "x"),
+            row("snapshot under load", "median", of(&self.calls), Limit::Open, " s"),
             row("snapshot under load", "slowest", most(&self.calls), Limit::AtMost(1.0), " s"),
+            row("writes meanwhile", "4k, depth 32", Some(self.iops), Limit::Open, " IOPS"),
             row("clone", "slowest", ms(most(&self.clones)), Limit::AtMost(100.0), " ms"),
             row("snapshot without load", "median", ms(of(&self.idle_calls)), Limit::Open, " ms"),
             row("list", &listed, ms(Some(self.list)), Limit::Open, " ms"),
@@ -97,7 +103,7 @@ impl Snapshotting {
     /// If the server, the load or a command fails.
     pub fn run(&self, scratch: &Path) -> Result<Seen, RowError> {
         let dir = tempfile::Builder::new().prefix("krait-perf-").tempdir_in(scratch)?;
-        let recipe = Recipe::krait_with("krait snapshots", &self.binary, "");
+        let recipe = Recipe::krait_with("krait snapshots", &self.binary, &self.options);
         let server = Server::start(&recipe, dir.path(), self.size, &[])?;
         let scenario = Scenario::load("randwrite-4k-qd32")?;
         pinned(self.client_core, || Client::new(1).prefill(&scenario, &server.uri))?;
@@ -110,11 +116,12 @@ impl Snapshotting {
             let words = format!("clone create clone{number} --from {EXPORT}@load0");
             seen.clones.push(timed(krait, &words)?);
         }
-        for number in self.under_load..self.listed {
+        let made = seen.calls.len() as u32;
+        for number in made..self.listed {
             let words = format!("snapshot create {EXPORT} idle{number}");
             seen.idle_calls.push(timed(krait, &words)?);
         }
-        seen.listed = self.listed.max(self.under_load);
+        seen.listed = self.listed.max(made);
         seen.list = timed(krait, &format!("snapshot list {EXPORT}"))?;
         server.stop()?;
         Ok(seen)
@@ -126,7 +133,7 @@ impl Snapshotting {
         mut scenario: Scenario,
         seen: &mut Seen,
     ) -> Result<(), RowError> {
-        scenario.warmup_seconds = 0.0;
+        (scenario.warmup_seconds, scenario.rate) = (0.0, self.rate);
         scenario.seconds = f64::from(EVERY * (self.under_load + 1)) + 0.5;
         let krait = server.krait()?;
         let begun = clock::now();
@@ -138,11 +145,15 @@ impl Snapshotting {
             let load = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, load)?;
             let mut calls = Vec::new();
             for number in 0..self.under_load {
-                let second = Duration::from_secs((EVERY * (number + 1)).into());
-                clock::pause((second + INTO).saturating_sub(begun.elapsed()));
-                let at = begun.elapsed().as_secs() as usize;
+                let planned = u64::from(EVERY * (number + 1));
+                // A second between a call that took long and the one that the next is compared with.
+                let second = planned.max(begun.elapsed().as_secs() + 3);
+                if (second + 1) as f64 > scenario.seconds {
+                    break;
+                }
+                clock::pause((Duration::from_secs(second) + INTO).saturating_sub(begun.elapsed()));
                 let took = timed(krait, &format!("snapshot create {EXPORT} load{number}"))?;
-                calls.push((at, took));
+                calls.push((second as usize, took));
             }
             let measured = load.join().map_err(|_| RowError::Panicked)??;
             Ok::<_, RowError>((measured, calls))
@@ -179,9 +190,9 @@ mod tests {
         };
         let rows = seen.rows();
         let shown: Vec<_> = rows.iter().map(|row| (row.shown.as_str(), row.word())).collect();
-        let expected = [("1.50x", "yes"), ("3.00x", "-"), ("1.50 s", "no"), ("50.0 ms", "yes")];
+        let expected = [("1.50x", "yes"), ("3.00x", "-"), ("0.80 s", "-"), ("1.50 s", "no")];
         assert_eq!(shown[..4], expected);
-        assert_eq!(shown[4].0, "not measured");
-        assert_eq!((rows[5].against.as_str(), shown[5].0), ("1000 snapshots", "250 ms"));
+        assert_eq!(shown[5..7], [("50.0 ms", "yes"), ("not measured", "-")]);
+        assert_eq!((rows[7].against.as_str(), shown[7].0), ("1000 snapshots", "250 ms"));
     }
 }

