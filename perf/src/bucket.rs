@@ -16,6 +16,7 @@ use s3_test_server::{ACCESS_KEY, Fault, Options, Rule, SECRET_KEY, TestServer};
 use thiserror::Error;
 
 use crate::clock;
+use crate::command::CommandError;
 use crate::operations::LoadError;
 use crate::scenario::ScenarioError;
 use crate::size::ByteSize;
@@ -104,13 +105,8 @@ pub enum BucketError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// A command of Krait's.
-    #[error("`krait {words}` failed: {said}")]
-    Krait {
-        /// What was asked.
-        words: String,
-        /// What it said.
-        said: String,
-    },
+    #[error(transparent)]
+    Command(#[from] CommandError),
 }
 
 fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> BucketError {

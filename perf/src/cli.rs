@@ -1,9 +1,14 @@
 //! Subcommands and options.
 
+mod alone;
 mod compare;
 mod fill;
+mod gc;
+mod lz4;
+mod rows;
 mod run;
 mod s3;
+mod snapshots;
 mod torture;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +45,14 @@ enum Task {
     Fill(fill::FillArgs),
     /// Run workloads against a server that stores nothing: the client's own limit.
     Ceiling(run::Ceiling),
+    /// Measure Krait alone: its reads by their source, recovery, sealing, processor, cores, volumes.
+    Rows(rows::RowsArgs),
+    /// Overwrite a volume and add up what the store takes, keeps and costs.
+    Gc(gc::Gc),
+    /// Make snapshots and clones under load, and list many.
+    Snapshots(snapshots::Snapshots),
+    /// Write a file system image with and without compression.
+    Lz4(lz4::Lz4),
     /// Compare Krait's uploads and cold reads with raw requests to the same S3 server.
     S3(s3::S3),
     /// Run the reliability programme: every test that takes a count, and one table of all.
@@ -61,16 +74,16 @@ impl ClientArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Subject {
-    /// Krait's binary
+    /// Krait's binary [default of compare: built first under cargo, else the one beside this program]
     #[arg(long, conflicts_with = "krait_cmd")]
     krait: Option<String>,
     /// Krait's whole command, with {socket}, {dir} and {size}; its export is named bench
     #[arg(long)]
     krait_cmd: Option<String>,
     /// Start Krait once for each of these numbers of cores; ratios are of the first
-    #[arg(long, value_delimiter = ',', requires = "krait")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "krait_cmd")]
     krait_cores: Vec<u32>,
 }
 
@@ -103,6 +116,12 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// Krait's binary is not there.
+    #[error(transparent)]
+    Built(#[from] perf::built::BuiltError),
+    /// A measurement of Krait alone.
+    #[error(transparent)]
+    Row(#[from] perf::rows::RowError),
     /// The bucket failed.
     #[error(transparent)]
     Bucket(#[from] perf::bucket::BucketError),
@@ -140,6 +159,10 @@ impl Cli {
             Task::Compare(compare) => compare.execute(),
             Task::Fill(fill) => fill.execute(),
             Task::Ceiling(ceiling) => ceiling.execute(),
+            Task::Rows(rows) => rows.execute(),
+            Task::Gc(gc) => gc.execute(),
+            Task::Snapshots(snapshots) => snapshots.execute(),
+            Task::Lz4(lz4) => lz4.execute(),
             Task::S3(s3) => s3.execute(),
             Task::Torture(torture) => torture.execute(),
             Task::List => {
@@ -153,6 +176,14 @@ impl Cli {
 }
 
 impl Subject {
+    /// Names the binary if nothing else was named.
+    fn or_built(mut self) -> Result<Self, CliError> {
+        if self.krait.is_none() && self.krait_cmd.is_none() {
+            self.krait = Some(perf::built::krait()?);
+        }
+        Ok(self)
+    }
+
     fn recipes(&self) -> Result<Vec<Recipe>, CliError> {
         Ok(match (&self.krait, &self.krait_cmd) {
             (_, Some(command)) => {

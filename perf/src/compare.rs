@@ -11,17 +11,21 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::bare::{self, BARE};
+use crate::bars;
 use crate::load::Client;
 use crate::operations::LoadError;
 use crate::pinned::pinned;
 use crate::process;
 use crate::recipe::{Recipe, RecipeError, Storage};
 use crate::recorder::Measured;
+use crate::recovery::Recovery;
 use crate::report::{Cell, Host, Report, ServerFacts};
+use crate::rows::RowError;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::server::{Server, ServerError};
 use crate::size::ByteSize;
 use crate::sys;
+use crate::uncached;
 
 /// Free space that is left to others.
 const SPARE_BYTES: u64 = 2 << 30;
@@ -43,6 +47,8 @@ pub struct Comparison {
     pub client_core: usize,
     /// Cores of the servers; empty: all.
     pub server_cores: Vec<usize>,
+    /// Krait is killed and recovers after all loads.
+    pub recovery: Option<Recovery>,
 }
 
 /// Why a comparison ended early.
@@ -78,6 +84,9 @@ pub enum CompareError {
     /// A server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A recovery.
+    #[error("a server was killed and did not recover")]
+    Recovery(#[from] RowError),
     /// A load.
     #[error("{workload} on {server} failed; the server's last words: {log}")]
     Load {
@@ -122,10 +131,15 @@ impl Comparison {
         if self.scenarios.iter().any(bare::fits) {
             bare::prepare(&file, self.size.bytes()).map_err(unusable)?;
         }
-        let report = self.rounds(&mut client, &servers, &file, &mut progress)?;
+        let mut report = self.rounds(&mut client, &servers, &file, &mut progress)?;
         for server in servers {
             server.stop()?;
         }
+        if let Some(recovery) = &self.recovery {
+            progress(&format!("recovering {} of log", recovery.bytes));
+            report.recoveries = recovery.run(scratch.path())?;
+        }
+        report.bars = bars::judge(&report);
         scratch.close().map_err(unusable)?;
         Ok(report)
     }
@@ -211,7 +225,10 @@ impl Comparison {
         let mut host = Host::look(self.client_core, &self.server_cores, self.size.to_string());
         host.runs = self.runs;
         host.seconds = self.scenarios[0].seconds;
-        Ok(Report { host, servers: self.facts(servers)?, cells })
+        let say = |scenario: &Scenario| (scenario.name.clone(), scenario.description.clone());
+        let descriptions = self.scenarios.iter().map(say).collect();
+        let (recoveries, bars) = (Vec::new(), Vec::new());
+        Ok(Report { host, servers: self.facts(servers)?, cells, descriptions, recoveries, bars })
     }
 
     /// One load; the second figure is the server's processor time afterwards, per operation.
@@ -233,8 +250,13 @@ impl Comparison {
                 .map_err(|source| failed(BARE, "(none)".to_owned(), source)),
             Target::Server(server) => {
                 let load = || client.run(scenario, &server.uri, Some(server.pid()));
-                let measured = pinned(self.client_core, load)
-                    .map_err(|source| failed(&server.name, server.last_words(), source))?;
+                let store = server.krait().ok().filter(|_| scenario.uncached);
+                let measured = match store {
+                    Some(krait) => uncached::load(krait, || pinned(self.client_core, load))?,
+                    None => pinned(self.client_core, load),
+                };
+                let measured =
+                    measured.map_err(|source| failed(&server.name, server.last_words(), source))?;
                 let settled =
                     process::settle(server.pid()).map_err(|source| watch(server, source))?;
                 let after = per_operation(settled.cpu, measured.operations);

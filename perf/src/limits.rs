@@ -43,6 +43,12 @@ pub const STOP_SECONDS: u64 = 20;
 /// Longest latency that is told apart; longer ones count as this.
 pub const MAX_LATENCY_NS: u64 = 120_000_000_000;
 
+/// Points of a latency curve for each nine of its percentiles.
+pub const CURVE_STEPS: u32 = 10;
+
+/// Nines of the last percentile of a latency curve: 99.999 %.
+pub const CURVE_DECADES: u32 = 5;
+
 /// Longest wait for a server's background work to calm down between two loads.
 pub const SETTLE_SECONDS: u64 = 20;
 

@@ -48,6 +48,7 @@ struct Driver<'p> {
     epoll: Epoll,
     start: Instant,
     server: Option<u32>,
+    volumes: usize,
     opened: Edges,
     /// Length of the timed part and the processor time used in it.
     timed: Option<(u64, Edges)>,
@@ -58,6 +59,18 @@ impl Client {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { payload: Payload::new(seed) }
+    }
+
+    /// Writes these bytes in order, round and round, as a sequential load does.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { payload: Payload::of(bytes) }
+    }
+
+    /// Bytes of the pool that payloads are cut from.
+    #[must_use]
+    pub fn pool_bytes(&self) -> u64 {
+        self.payload.pool_bytes()
     }
 
     /// Writes the region of `scenario` once, in order, and flushes it.
@@ -94,6 +107,22 @@ impl Client {
         self.execute(&plan, first, uri, server, &mut versions)
     }
 
+    /// Runs `scenario` on many volumes of one size, which its connections take in turns. Nothing is
+    /// verified.
+    ///
+    /// # Panics
+    /// Without a volume.
+    pub fn run_on(
+        &mut self,
+        scenario: &Scenario,
+        uris: &[Uri],
+        server: Option<u32>,
+    ) -> Result<Measured, LoadError> {
+        let first = Connection::open(&uris[0])?;
+        let plan = Plan { verify: false, ..Plan::new(scenario, &first.export)? };
+        self.drive(&plan, first, uris, server, &mut Vec::new())
+    }
+
     /// Runs any plan; its first connection is open already.
     pub fn execute(
         &mut self,
@@ -103,13 +132,24 @@ impl Client {
         server: Option<u32>,
         versions: &mut Vec<u32>,
     ) -> Result<Measured, LoadError> {
+        self.drive(plan, first, std::slice::from_ref(uri), server, versions)
+    }
+
+    fn drive(
+        &mut self,
+        plan: &Plan,
+        first: Connection,
+        uris: &[Uri],
+        server: Option<u32>,
+        versions: &mut Vec<u32>,
+    ) -> Result<Measured, LoadError> {
         if plan.verify && versions.is_empty() {
             let blocks = first.export.size.div_ceil(crate::limits::PATTERN_BYTES);
             versions.resize(blocks as usize, 0);
         }
         let mut connections = vec![first];
-        for _ in 1..plan.connections {
-            connections.push(Connection::open(uri)?);
+        for number in 1..plan.connections as usize {
+            connections.push(Connection::open(&uris[number % uris.len()])?);
         }
         let epoll = Epoll::new()?;
         for (number, connection) in connections.iter().enumerate() {
@@ -124,6 +164,7 @@ impl Client {
             epoll,
             start: clock::now(),
             server,
+            volumes: uris.len(),
             opened: Edges::default(),
             timed: None,
         };
@@ -147,6 +188,7 @@ impl Driver<'_> {
             if sys::interrupted() {
                 return Err(LoadError::Interrupted);
             }
+            self.keep_rate();
             if self.connections.len() == 1 && !self.blocked[0] {
                 self.turn(0, Waiting::Block)?;
                 continue;
@@ -164,6 +206,19 @@ impl Driver<'_> {
         }
         let now = clock::nanos_since(self.start);
         self.close_window(now)
+    }
+
+    /// Pauses while more operations were started than the plan's rate has them.
+    fn keep_rate(&self) {
+        let Some(rate) = self.work.plan.rate else { return };
+        let due = Duration::from_secs_f64(self.work.started() as f64 / rate);
+        while !sys::interrupted() {
+            let early = due.saturating_sub(self.start.elapsed());
+            if early.is_zero() {
+                break;
+            }
+            clock::pause(early.min(Duration::from_millis(20)));
+        }
     }
 
     /// Receives once on a connection, handles all replies and sends what follows from them.
@@ -231,7 +286,9 @@ impl Driver<'_> {
     /// Makes all writes durable, closes the connections and sums up.
     fn finish(mut self) -> Result<Measured, LoadError> {
         if self.work.plan.writes() {
-            let needed = if self.connections[0].export.can_multi_conn() { 1 } else { usize::MAX };
+            // One flush for each volume, where it covers all of the volume's connections.
+            let shared = self.connections[0].export.can_multi_conn();
+            let needed = if shared { self.volumes } else { usize::MAX };
             for connection in self.connections.iter_mut().take(needed) {
                 if connection.export.can_flush() {
                     flush(connection, self.work.payload)?;

@@ -172,6 +172,12 @@ impl<'p> Work<'p> {
         }
     }
 
+    /// Operations started so far.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
     fn body(&mut self, offset: u64) -> Body {
         let length = self.plan.block as usize;
         if !self.plan.verify {

@@ -16,6 +16,8 @@ pub struct Payload {
     pool: Box<[u8]>,
     next: usize,
     turn: usize,
+    /// How much further each turn around the pool starts.
+    shift: usize,
 }
 
 /// A window of the pool.
@@ -34,7 +36,17 @@ impl Payload {
         for word in pool.chunks_exact_mut(8) {
             word.copy_from_slice(&rng.next().to_le_bytes());
         }
-        Self { pool, next: 0, turn: 0 }
+        Self { pool, next: 0, turn: 0, shift: ALIGN }
+    }
+
+    /// A pool of these bytes; windows are taken from their start, then from there again.
+    ///
+    /// # Panics
+    /// If there are fewer than the longest request has.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        assert!(bytes.len() >= POOL_BYTES, "a window of any length fits");
+        Self { pool: bytes.into_boxed_slice(), next: 0, turn: 0, shift: 0 }
     }
 
     /// The next window of `length` bytes.
@@ -45,11 +57,17 @@ impl Payload {
         assert!(length <= POOL_BYTES, "a window fits the pool");
         if self.next + length > self.pool.len() {
             self.turn += 1;
-            self.next = self.turn * ALIGN % PATTERN_BYTES as usize;
+            self.next = self.turn * self.shift % PATTERN_BYTES as usize;
         }
         let start = self.next;
         self.next += length;
         Window { start, length }
+    }
+
+    /// Bytes of the pool.
+    #[must_use]
+    pub fn pool_bytes(&self) -> u64 {
+        self.pool.len() as u64
     }
 
     /// The bytes of a window.
@@ -73,6 +91,18 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn given_bytes_are_taken_in_order() {
+        let bytes: Vec<u8> = (0..POOL_BYTES).map(|place| (place >> 12) as u8).collect();
+        let mut payload = Payload::of(bytes.clone());
+        let windows = [4096, 8192, 4096].map(|length| payload.take(length));
+        assert!(payload.bytes(windows[1]) == &bytes[4096..12288]);
+        assert!(payload.bytes(windows[2]) == &bytes[12288..16384]);
+        payload.take(POOL_BYTES - 16384);
+        let again = payload.take(4096);
+        assert!(payload.bytes(again) == &bytes[..4096]);
+    }
 
     #[test]
     fn payloads_differ_from_block_to_block_and_turn_to_turn() {

@@ -47,6 +47,8 @@ pub struct Plan {
     pub verify: bool,
     /// Each operation slot keeps to places of its own, so that no two in flight overlap.
     pub own_places: bool,
+    /// Operations started per second at most.
+    pub rate: Option<f64>,
 }
 
 /// Why a scenario does not fit an export.
@@ -103,6 +105,9 @@ impl Plan {
             seed: scenario.seed,
             verify: scenario.verify,
             own_places: scenario.verify,
+            rate: scenario
+                .rate
+                .map(|rate| rate.bytes() as f64 / scenario.block_size.bytes() as f64),
         };
         plan.fits(export)?;
         Ok(plan)
@@ -128,6 +133,7 @@ impl Plan {
             seed: scenario.seed,
             verify: scenario.verify,
             own_places: false,
+            rate: None,
         };
         plan.fits(export)?;
         Ok(plan)
@@ -199,11 +205,16 @@ impl Places {
             let walker = u64::from(connection) * u64::from(plan.depth) + u64::from(slot);
             let own = plan.positions / plan.slots();
             self.step(plan.pattern, walker, own) * plan.slots() + walker
-        } else if plan.pattern == Pattern::Random {
-            self.rng.below(plan.positions)
         } else {
-            let own = plan.positions / u64::from(plan.connections);
-            self.step(plan.pattern, u64::from(connection), own) + u64::from(connection) * own
+            match plan.pattern {
+                Pattern::Random => self.rng.below(plan.positions),
+                Pattern::HotCold => self.hot_or_cold(plan.positions),
+                Pattern::Sequential => {
+                    let own = plan.positions / u64::from(plan.connections);
+                    let walker = u64::from(connection);
+                    self.step(plan.pattern, walker, own) + walker * own
+                }
+            }
         };
         debug_assert!(position < plan.positions);
         position * u64::from(plan.block)
@@ -218,9 +229,18 @@ impl Places {
         }
     }
 
+    fn hot_or_cold(&mut self, positions: u64) -> u64 {
+        let hot = positions.div_ceil(10);
+        match self.rng.below(10) {
+            0 if hot < positions => hot + self.rng.below(positions - hot),
+            _ => self.rng.below(hot),
+        }
+    }
+
     fn step(&mut self, pattern: Pattern, walker: u64, own: u64) -> u64 {
         match pattern {
             Pattern::Random => self.rng.below(own),
+            Pattern::HotCold => self.hot_or_cold(own),
             Pattern::Sequential => {
                 let step = &mut self.steps[walker as usize];
                 let here = *step;

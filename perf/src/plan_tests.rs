@@ -99,3 +99,16 @@ fn slots_of_a_verified_load_never_share_a_place() {
         assert!(owner.len() > 50, "{}", owner.len());
     }
 }
+
+#[test]
+fn nine_of_ten_go_to_the_first_tenth_and_all_places_are_met() {
+    let mut scenario = scenario();
+    scenario.pattern = Pattern::HotCold;
+    let plan = Plan::new(&scenario, &export(1000 * 4096, 0)).expect("fits");
+    let places = places_of(&plan, 2000);
+    let hot = places.iter().filter(|(_, offset)| *offset < 100 * 4096).count();
+    let share = hot as f64 / places.len() as f64;
+    assert!((0.88..0.92).contains(&share), "{share}");
+    let met: std::collections::HashSet<_> = places.iter().map(|(_, offset)| offset).collect();
+    assert!(met.len() > 990 && met.iter().all(|&&offset| offset < 1000 * 4096), "{}", met.len());
+}

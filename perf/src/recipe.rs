@@ -24,12 +24,14 @@ pub enum Storage {
 /// Which workloads a server takes part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// All.
+    /// All but those whose reads go to the disk.
     All,
-    /// Those whose writes are durable one by one.
+    /// Those whose writes are durable one by one, and those whose reads go to the disk.
     Durable,
     /// Those whose writes are not.
     Unflushed,
+    /// Those whose reads go to the disk.
+    Uncached,
 }
 
 /// A server that can be started.
@@ -45,6 +47,8 @@ pub struct Recipe {
     pub export: &'static str,
     /// The ratios are those of this server to the others.
     pub subject: bool,
+    /// Krait's binary, where that is what starts: it has commands beside the server.
+    pub binary: Option<String>,
     words: Vec<String>,
 }
 
@@ -70,6 +74,7 @@ impl Recipe {
             role,
             export,
             subject: false,
+            binary: None,
             words: split(command),
         };
         Ok(match name {
@@ -110,15 +115,29 @@ impl Recipe {
     /// Krait by the path of its binary, on `cores` cores or as many as it chooses.
     #[must_use]
     pub fn krait(binary: &str, cores: Option<u32>) -> Self {
-        let mut words = vec![binary.to_owned()];
-        let options = "serve --data-dir {dir}/data --listen unix:{socket} --create bench={size}";
-        words.extend(split(options));
-        let mut name = "krait".to_owned();
-        if let Some(cores) = cores {
-            words.extend(["--cores".to_owned(), cores.to_string()]);
-            name = format!("krait --cores {cores}");
+        match cores {
+            None => Self::krait_with("krait", binary, ""),
+            Some(cores) => {
+                let option = format!("--cores {cores}");
+                Self::krait_with(&format!("krait {option}"), binary, &option)
+            }
         }
-        Self::subject(name, words)
+    }
+
+    /// Krait by the path of its binary, with more options, split at spaces.
+    #[must_use]
+    pub fn krait_with(name: &str, binary: &str, options: &str) -> Self {
+        let mut words = vec![binary.to_owned()];
+        let serve = "serve --data-dir {dir}/data --listen unix:{socket} --create bench={size}";
+        words.extend(split(serve).into_iter().chain(split(options)));
+        Self { binary: Some(binary.to_owned()), ..Self::subject(name.to_owned(), words) }
+    }
+
+    /// Krait with the least memory, for reads that are to reach the store.
+    #[must_use]
+    pub fn krait_uncached(binary: &str) -> Self {
+        let recipe = Self::krait_with("krait uncached", binary, "--memory 256M");
+        Self { role: Role::Uncached, ..recipe }
     }
 
     /// Krait by a whole command line, split at spaces.
@@ -132,16 +151,17 @@ impl Recipe {
 
     fn subject(name: String, words: Vec<String>) -> Self {
         let (storage, role) = (Storage::Directory, Role::All);
-        Self { name, storage, role, export: EXPORT, subject: true, words }
+        Self { name, storage, role, export: EXPORT, subject: true, binary: None, words }
     }
 
     /// Whether this server takes part in `scenario`.
     #[must_use]
     pub fn runs(&self, scenario: &Scenario) -> bool {
         match self.role {
-            Role::All => true,
-            Role::Durable => scenario.durable(),
-            Role::Unflushed => !scenario.durable(),
+            Role::All => !scenario.uncached,
+            Role::Durable => scenario.durable() || scenario.uncached,
+            Role::Unflushed => !scenario.durable() && !scenario.uncached,
+            Role::Uncached => scenario.uncached,
         }
     }
 
@@ -201,6 +221,12 @@ mod tests {
     fn each_peer_runs_where_it_can_keep_its_word() {
         let durable = Scenario::load("writeflush-4k-qd1").expect("built in");
         let plain = Scenario::load("randwrite-4k-qd1").expect("built in");
+        let uncached = Scenario::load("randread-4k-qd32-uncached").expect("built in");
+        let krait = [Recipe::krait("k", None), Recipe::krait_uncached("k")];
+        assert_eq!(
+            krait.map(|k| (k.runs(&plain), k.runs(&uncached))),
+            [(true, false), (false, true)]
+        );
         let runs = |name| -> Vec<_> {
             let peers = Recipe::peers(name).expect("known");
             peers.iter().map(|p| (p.runs(&plain), p.runs(&durable))).collect()

@@ -1,10 +1,13 @@
 //! Results of a comparison: medians, ratios, tables, JSON.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bars::Judged;
 use crate::recorder::{Latency, Measured, median};
+use crate::recovery::Recovered;
 use crate::table::{Table, number};
 
 /// Everything that a comparison found.
@@ -16,6 +19,15 @@ pub struct Report {
     pub servers: Vec<ServerFacts>,
     /// One cell per workload and server.
     pub cells: Vec<Cell>,
+    /// What each workload is, by its name.
+    #[serde(default)]
+    pub descriptions: BTreeMap<String, String>,
+    /// Recoveries of a killed server.
+    #[serde(default)]
+    pub recoveries: Vec<Recovered>,
+    /// What is promised, beside what was found.
+    #[serde(default)]
+    pub bars: Vec<Judged>,
 }
 
 /// The machine and the settings.
@@ -35,7 +47,7 @@ pub struct Host {
     pub volume: String,
     /// Runs behind each median.
     pub runs: u32,
-    /// Timed seconds of each run.
+    /// Timed seconds of most runs.
     pub seconds: f64,
 }
 
@@ -113,6 +125,15 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Medians of the runs' latency curves, point by point, as far as all runs have it.
+    #[must_use]
+    pub fn curve_us(&self) -> Vec<f64> {
+        let points = self.runs.iter().map(|run| run.curve_us.len()).min().unwrap_or(0);
+        (0..points).filter_map(|k| median(self.runs.iter().map(|run| run.curve_us[k]))).collect()
+    }
+}
+
 impl Host {
     /// Looks at this machine.
     #[must_use]
@@ -129,9 +150,34 @@ impl Host {
 }
 
 impl Report {
-    fn find(&self, workload: &str, server: &str) -> Option<&Median> {
+    /// The medians of one cell, if it was measured.
+    #[must_use]
+    pub fn median(&self, workload: &str, server: &str) -> Option<&Median> {
         let same = |cell: &&Cell| cell.workload == workload && cell.server == server;
         self.cells.iter().find(same).and_then(|cell| cell.median.as_ref())
+    }
+
+    /// The workloads, in their order.
+    pub fn workloads(&self) -> impl Iterator<Item = &str> {
+        let first = |place: usize| {
+            self.cells.iter().position(|cell| cell.workload == self.cells[place].workload)
+        };
+        let places = (0..self.cells.len()).filter(move |&place| first(place) == Some(place));
+        places.map(|place| self.cells[place].workload.as_str())
+    }
+
+    /// What a workload is, for people.
+    #[must_use]
+    pub fn description(&self, workload: &str) -> Option<&str> {
+        self.descriptions.get(workload).map(String::as_str).filter(|said| !said.is_empty())
+    }
+
+    /// The server whose ratios to the others count in a workload: the first subject that ran it.
+    #[must_use]
+    pub fn subject_in(&self, workload: &str) -> Option<&str> {
+        let subjects = self.servers.iter().filter(|server| server.subject);
+        let mut names = subjects.map(|server| server.name.as_str());
+        names.find(|server| self.median(workload, server).is_some())
     }
 
     fn subject(&self) -> Option<&ServerFacts> {
@@ -177,9 +223,9 @@ impl Report {
             words.push(optional(row.server_cpu_us_per_op));
             words.push(optional(row.after_us_per_op));
             words.push(format!("{:.0}", row.client_cpu_percent));
-            if let Some(subject) = subject {
-                let own = self.find(&cell.workload, &subject.name);
-                let own = own.filter(|_| cell.server != subject.name);
+            if subject.is_some() {
+                let own = self.subject_in(&cell.workload).filter(|&own| own != cell.server);
+                let own = own.and_then(|own| self.median(&cell.workload, own));
                 words.push(ratio(own.map(|own| own.iops), row.iops));
                 words.push(ratio(own.map(|own| own.latency_us.p50), latency.p50));
             }
@@ -221,7 +267,7 @@ impl Report {
     }
 }
 
-fn ratio(own: Option<f64>, other: f64) -> String {
+pub(crate) fn ratio(own: Option<f64>, other: f64) -> String {
     match own {
         Some(own) if other > 0.0 => format!("{:.2}x", own / other),
         _ => "-".to_owned(),
@@ -230,4 +276,4 @@ fn ratio(own: Option<f64>, other: f64) -> String {
 
 #[cfg(test)]
 #[path = "report_tests.rs"]
-mod tests;
+pub(crate) mod tests;

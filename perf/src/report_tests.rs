@@ -20,7 +20,7 @@ fn cell(server: &str, runs: Vec<Measured>) -> Cell {
     cell
 }
 
-fn report() -> Report {
+pub(crate) fn report() -> Report {
     let facts = |name: &str, subject| ServerFacts {
         name: name.to_owned(),
         subject,
@@ -34,6 +34,9 @@ fn report() -> Report {
             cell("krait", vec![run(10, 900), run(10, 300), run(20, 1000)]),
             cell("peer", vec![run(40, 300), run(20, 300), run(50, 300)]),
         ],
+        recoveries: Vec::new(),
+        bars: Vec::new(),
+        descriptions: [("w".to_owned(), "writes".to_owned())].into(),
     }
 }
 
@@ -63,6 +66,24 @@ fn without_a_subject_no_ratios_are_printed() {
     assert!(!report.table().to_string().contains("ratio"));
     assert!(report.server_table().to_string().contains("3.00"));
     assert!(report.summary().contains("servers on all cores"));
+}
+
+#[test]
+fn curves_are_medians_as_far_as_all_runs_go() {
+    let cell = cell("krait", vec![run(10, 100), run(30, 1000), run(20, 100)]);
+    let curve = cell.curve_us();
+    assert_eq!(curve.len(), 21);
+    assert!(curve.iter().all(|us| (us - 20.0).abs() < 0.1), "{curve:?}");
+}
+
+#[test]
+fn each_workload_is_named_once_with_the_subject_that_ran_it() {
+    let mut report = report();
+    report.servers.insert(0, ServerFacts { name: "other".to_owned(), ..report.servers[0].clone() });
+    assert_eq!(report.workloads().collect::<Vec<_>>(), ["w"]);
+    assert_eq!(report.subject_in("w"), Some("krait"), "the first subject did not run it");
+    assert_eq!(report.subject_in("v"), None);
+    assert_eq!((report.description("w"), report.description("v")), (Some("writes"), None));
 }
 
 #[test]

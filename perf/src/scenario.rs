@@ -20,6 +20,8 @@ pub enum Pattern {
     Random,
     /// Ascending; each connection walks its own equal part of the region, round and round.
     Sequential,
+    /// Nine of ten in the first tenth of the region, uniform within, the others in the rest of it.
+    HotCold,
 }
 
 /// When FLUSH is sent.
@@ -44,6 +46,9 @@ pub struct Scenario {
     pub description: String,
     /// Order of the offsets.
     pub pattern: Pattern,
+    /// Bytes per second at most; latencies then count the pauses of the client.
+    #[serde(default)]
+    pub rate: Option<ByteSize>,
     /// Share of reads, 0 to 100; the others are writes.
     pub read_percent: u8,
     /// Length of each request.
@@ -78,6 +83,9 @@ pub struct Scenario {
     /// Every read is compared with what was written last.
     #[serde(default)]
     pub verify: bool,
+    /// Reads go to the disk: who takes part bypasses the page cache, or has it dropped all the time.
+    #[serde(default)]
+    pub uncached: bool,
 }
 
 /// Why a scenario was refused.
@@ -120,16 +128,20 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios, in the order of the tables.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("randwrite-4k-qd1", include_str!("../scenarios/randwrite-4k-qd1.toml")),
     ("randwrite-4k-qd32", include_str!("../scenarios/randwrite-4k-qd32.toml")),
+    ("randwrite-4k-qd32-60s", include_str!("../scenarios/randwrite-4k-qd32-60s.toml")),
     ("randread-4k-qd1", include_str!("../scenarios/randread-4k-qd1.toml")),
     ("randread-4k-qd32", include_str!("../scenarios/randread-4k-qd32.toml")),
+    ("randread-4k-qd32-uncached", include_str!("../scenarios/randread-4k-qd32-uncached.toml")),
     ("mixed-4k-4c", include_str!("../scenarios/mixed-4k-4c.toml")),
+    ("mixedflush-4k-4c", include_str!("../scenarios/mixedflush-4k-4c.toml")),
     ("writeflush-4k-qd1", include_str!("../scenarios/writeflush-4k-qd1.toml")),
     ("writeflush-4k-16c", include_str!("../scenarios/writeflush-4k-16c.toml")),
     ("seqwrite-128k", include_str!("../scenarios/seqwrite-128k.toml")),
     ("seqwrite-1m", include_str!("../scenarios/seqwrite-1m.toml")),
+    ("seqwrite-1m-30s", include_str!("../scenarios/seqwrite-1m-30s.toml")),
     ("seqread-128k", include_str!("../scenarios/seqread-128k.toml")),
     ("seqread-1m", include_str!("../scenarios/seqread-1m.toml")),
     ("oltp", include_str!("../scenarios/oltp.toml")),
@@ -195,6 +207,9 @@ impl Scenario {
         }
         if self.region.is_some_and(|r| !r.bytes().is_multiple_of(PATTERN_BYTES)) {
             return refuse("region", format!("a multiple of {PATTERN_BYTES}"));
+        }
+        if self.rate.is_some_and(|rate| rate.bytes() == 0) {
+            return refuse("rate", "more than 0".to_owned());
         }
         if self.verify && !self.prefill {
             return refuse("prefill", "true where reads are verified".to_owned());
@@ -298,6 +313,7 @@ mod tests {
             ("seconds = nan", "seconds"),
             ("warmup_seconds = -1.0", "warmup_seconds"),
             ("region = 5000", "region"),
+            ("rate = 0", "rate"),
             ("verify = true\nprefill = false", "prefill"),
         ];
         for (line, name) in cases {

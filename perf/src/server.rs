@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::clock;
+use crate::command::Krait;
 use crate::connection::Connection;
 use crate::limits::{START_SECONDS, STOP_SECONDS};
 use crate::process::{self, Memory};
@@ -28,6 +29,7 @@ pub struct Server {
     pub command: String,
     child: Child,
     log: PathBuf,
+    krait: Option<Krait>,
 }
 
 /// Why a server does not run as it should.
@@ -75,6 +77,12 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
+    /// A server that has no commands of Krait's beside it.
+    #[error("{name} was not started from Krait's binary, which this needs")]
+    NotKrait {
+        /// Row name.
+        name: String,
+    },
     /// The user stopped the run.
     #[error("stopped by a signal")]
     Interrupted,
@@ -111,9 +119,21 @@ impl Server {
         let child = command.spawn().map_err(|source| ServerError::Spawn { program, source })?;
         let uri = Uri::unix(&socket, recipe.export);
         let command = recipe.words(Path::new("DIR"), Path::new("SOCKET"), size).join(" ");
-        let mut server = Self { name: recipe.name.clone(), uri, command, child, log };
+        let krait = recipe.binary.as_ref().map(|binary| Krait::new(binary, &dir.join("data")));
+        let mut server = Self { name: recipe.name.clone(), uri, command, child, log, krait };
         server.wait_ready()?;
         Ok(server)
+    }
+
+    /// Krait's commands about this server.
+    pub fn krait(&self) -> Result<&Krait, ServerError> {
+        self.krait.as_ref().ok_or_else(|| ServerError::NotKrait { name: self.name.clone() })
+    }
+
+    /// Another export of this server.
+    #[must_use]
+    pub fn sibling(&self, export: &str) -> Uri {
+        Uri { export: export.to_owned(), ..self.uri.clone() }
     }
 
     /// Process id.

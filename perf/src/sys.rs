@@ -183,6 +183,15 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     })
 }
 
+/// Tells the kernel that the cached pages of a file are not needed.
+pub fn forget_pages(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open while borrowed; no pointer is taken.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
 extern "C" fn note_interrupt(_signal: i32) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }

@@ -24,6 +24,17 @@ impl Table {
         assert_eq!(words.len(), self.rows[0].len(), "a row is as long as the head");
         self.rows.push(words);
     }
+
+    /// All rows, the head first.
+    pub fn rows(&self) -> impl Iterator<Item = &[String]> {
+        self.rows.iter().map(Vec::as_slice)
+    }
+
+    /// Whether a column holds words, not numbers.
+    #[must_use]
+    pub const fn is_text(&self, column: usize) -> bool {
+        column < self.text_columns
+    }
 }
 
 impl fmt::Display for Table {

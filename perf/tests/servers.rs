@@ -55,6 +55,31 @@ fn every_workload_runs_on_simple_and_structured_replies() {
 }
 
 #[test]
+fn a_paced_load_keeps_its_rate() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let socket = dir.path().join("null.sock");
+    null_server::start(&socket, SIZE.bytes(), true).expect("server");
+    let mut scenario = short("randwrite-4k-qd32");
+    (scenario.seconds, scenario.rate) = (0.5, Some(ByteSize::new(4 << 20)));
+    let measured = Client::new(1).run(&scenario, &Uri::unix(socket, ""), None).expect("run");
+    assert!((300..=560).contains(&measured.operations), "{measured:?}");
+}
+
+#[test]
+fn connections_take_volumes_in_turns() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let socket = dir.path().join("null.sock");
+    null_server::start(&socket, SIZE.bytes(), true).expect("server");
+    let volumes = [Uri::unix(socket, "a"), Uri::unix(dir.path().join("none.sock"), "b")];
+    let mut scenario = short("writeflush-4k-qd1");
+    let mut client = Client::new(1);
+    assert!(client.run_on(&scenario, &volumes, None).expect("the first").operations > 0);
+    scenario.connections = 2;
+    let outcome = client.run_on(&scenario, &volumes, None);
+    assert!(matches!(outcome, Err(LoadError::Connect(_))), "{outcome:?}");
+}
+
+#[test]
 fn a_server_that_forgets_is_found_by_verification() {
     let dir = tempfile::tempdir().expect("tempdir");
     let socket = dir.path().join("null.sock");
@@ -104,6 +129,7 @@ fn a_comparison_fills_every_cell_and_leaves_nothing_behind() {
         runs: 2,
         client_core: default_core(),
         server_cores: vec![0],
+        recovery: None,
     };
     let report = comparison.run(|_| {}).expect("compared");
     assert_eq!(report.cells.len(), 5, "two servers twice, the bare file once");

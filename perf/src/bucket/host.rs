@@ -1,13 +1,14 @@
 //! Krait over a bucket: its servers and their commands.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use s3_test_server::{ACCESS_KEY, SECRET_KEY};
 
 use super::{BUCKET, BucketError, Setup, io_error};
 use crate::clock;
+use crate::command::{CommandError, Krait};
 use crate::connection::Connection;
 use crate::limits::START_SECONDS;
 use crate::load::Client;
@@ -19,7 +20,7 @@ use crate::uri::Uri;
 /// A host with a data directory and a server of its own.
 pub(super) struct Host<'a> {
     setup: &'a Setup,
-    endpoint: &'a str,
+    krait: Krait,
     dir: &'a Path,
     name: &'static str,
     server: Child,
@@ -37,7 +38,7 @@ impl<'a> Host<'a> {
     /// Starts a server whose log takes everything before anything is uploaded.
     pub(super) fn start(
         setup: &'a Setup,
-        endpoint: &'a str,
+        endpoint: &str,
         dir: &'a Path,
         name: &'static str,
     ) -> Result<Self, BucketError> {
@@ -47,15 +48,16 @@ impl<'a> Host<'a> {
             setup.memory.bytes()
         );
         let socket = dir.join(format!("{name}.sock"));
-        let mut command = command(setup, endpoint, &dir.join(name), &words);
+        let krait = krait(setup, endpoint, &dir.join(name));
+        let mut command = krait.command(&words);
         command.arg(format!("--listen=unix:{}", socket.display()));
         let server = command.stderr(Stdio::null()).spawn().map_err(io_error("krait"))?;
-        let host = Self { setup, endpoint, dir, name, server };
+        let host = Self { setup, krait, dir, name, server };
         let begun = clock::now();
         while !socket.exists() {
             if begun.elapsed().as_secs() > START_SECONDS {
                 let said = "it does not listen".to_owned();
-                return Err(BucketError::Krait { words, said });
+                return Err(CommandError::Failed { words, said }.into());
             }
             clock::pause(Duration::from_millis(10));
         }
@@ -64,13 +66,7 @@ impl<'a> Host<'a> {
 
     /// Runs a command, which the server carries out.
     pub(super) fn run(&self, words: &str) -> Result<(), BucketError> {
-        let mut command = command(self.setup, self.endpoint, &self.dir.join(self.name), words);
-        let output = command.output().map_err(io_error("krait"))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(BucketError::Krait { words: words.to_owned(), said })
+        Ok(self.krait.run(words).map(drop)?)
     }
 
     fn uri(&self, volume: &str) -> Uri {
@@ -104,11 +100,10 @@ impl<'a> Host<'a> {
     }
 }
 
-fn command(setup: &Setup, endpoint: &str, data: &Path, words: &str) -> Command {
-    let mut command = Command::new(&setup.krait);
-    command.args(words.split_whitespace()).arg("--data-dir").arg(data);
-    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-    command.env("KRAIT_S3_ENDPOINT", endpoint);
-    command.env("KRAIT_STORE", format!("s3://{BUCKET}/krait"));
-    command
+fn krait(setup: &Setup, endpoint: &str, data: &Path) -> Krait {
+    Krait::new(&setup.krait, data)
+        .with("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .with("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .with("KRAIT_S3_ENDPOINT", endpoint)
+        .with("KRAIT_STORE", format!("s3://{BUCKET}/krait"))
 }

@@ -20,7 +20,7 @@ pub fn root() -> PathBuf {
 }
 
 /// Cargo, as it was that started this.
-fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
