@@ -27,6 +27,7 @@ pub(super) struct UploadMemory {
     under_way: Cell<(usize, u64)>,
     /// Memory of objects that were uploaded, for the next ones.
     kept: RefCell<Vec<Vec<u8>>>,
+    /// As many as may be under way: what is not kept is touched anew by the next cut.
     most_kept: usize,
 }
 
@@ -47,7 +48,7 @@ impl UploadMemory {
             free: Rc::new(free),
             under_way: Cell::default(),
             kept: RefCell::default(),
-            most_kept: (objects / 2).max(1),
+            most_kept: objects,
         }
     }
 
