@@ -19,10 +19,13 @@ over: what is left is in the log. Exit code 1 then means that some of what was a
 lost, as a log could not be synced.
 
 With --replace, the server that runs goes on until this one can take its sockets and its data
-directory; it ends with exit code 0 then. Clients that connect again wait less than a second. Store
-and addresses must be the same. If this one fails, the other goes on: exit code 2 if the settings
-differ, 5 if another process replaces it already, 9 if it stopped meanwhile. Exit code 9 of a server
-that was to be replaced: the new one died; everything is durable, start one. TCP has no encryption and no password.";
+directory; it ends with exit code 0 then. Clients that connect again wait less than a second, or
+longer if the log has a gigabyte that the store lacks. Store and addresses must be the same. If this
+one fails, the other goes on: exit code 2 if the settings differ, 5 if another process replaces it
+already, 9 if it stopped meanwhile. Exit code 9 of a server that was to be replaced: the new one
+died; everything is durable, start one.
+
+TCP has no encryption and no password.";
 
 pub(super) const IMPORT: &str = "\
 Examples:

@@ -90,9 +90,11 @@ impl BlockCache {
         grows && self.spares.len() < CACHE_SPARE_SLABS
     }
 
-    /// Takes in a slab that was made while [`Self::lacks_spare`].
+    /// Takes in a slab that was made while [`Self::lacks_spare`], if it still does.
     pub fn add_spare(&mut self, slab: Box<[u8]>) {
-        self.spares.push(slab);
+        if self.lacks_spare() {
+            self.spares.push(slab);
+        }
     }
 
     /// Told when [`Self::lacks_spare`] may have become true.
@@ -233,6 +235,16 @@ impl BlockCache {
         };
         for slot in 0..self.slots.len() as u32 {
             if let Some(key) = self.slots[slot as usize].key.filter(inside) {
+                self.index.remove(&key);
+                self.release(slot);
+            }
+        }
+    }
+
+    /// Forgets all blocks of a volume, those that were set aside as well.
+    pub fn forget_volume(&mut self, volume: VolumeNo) {
+        for slot in 0..self.slots.len() as u32 {
+            if let Some(key) = self.slots[slot as usize].key.filter(|key| key.volume == volume) {
                 self.index.remove(&key);
                 self.release(slot);
             }
@@ -416,6 +428,18 @@ mod tests {
             assert!(cache.slabs.len() + cache.spares.len() <= 3);
         }
         assert_eq!((cache.slabs.len(), cache.spares.len()), (3, 0), "spares are used first");
+    }
+
+    #[test]
+    fn a_volume_that_goes_takes_what_was_set_aside_along() {
+        let mut cache = BlockCache::new(8);
+        cache.hold(VOLUME, ShardBlock(1), &content(1));
+        assert!(cache.set_aside(VOLUME, ShardBlock(1)));
+        cache.hold(VOLUME, ShardBlock(1), &content(2));
+        cache.put(VolumeNo(8), ShardBlock(1), &content(3));
+        cache.forget_volume(VOLUME);
+        assert_eq!((cache.blocks(), cache.held()), (1, 0));
+        assert!(cache.peek(VolumeNo(8), ShardBlock(1)).is_some());
     }
 
     #[test]

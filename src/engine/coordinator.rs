@@ -193,7 +193,15 @@ impl<E: Env> Coordinator<E> {
             let turn = self.cutting.take().await;
             // Looked at now: who had the turn before may have left a cut half done.
             let resumes = self.unfinished.get().is_some();
-            let cut = self.cut().await;
+            let mut cut = self.cut_only().await;
+            if cut.is_ok() && !resumes {
+                // Who waits for the cut does not wait for the map to be folded.
+                self.drained.set(asked);
+                self.changed.notify();
+            }
+            if cut.is_ok() {
+                cut = self.fold_if_due().await;
+            }
             drop(turn);
             match cut {
                 // It ended where it first began: what was written or asked for since, or is to
@@ -201,8 +209,6 @@ impl<E: Env> Coordinator<E> {
                 Ok(()) if resumes => self.urgent.set(true),
                 Ok(()) => {
                     pause = RETRY_FIRST;
-                    self.drained.set(asked);
-                    self.changed.notify();
                     if matches!(wake, Wake::End) {
                         break;
                     }
@@ -237,8 +243,14 @@ impl<E: Env> Coordinator<E> {
         (self.urgent.get() || aged || full || asked || stopped).then_some(Wake::Cut)
     }
 
-    /// Makes one cut. If it fails it may be tried again: the shards keep what they froze.
+    /// Makes one cut, and folds the map if that is due. If it fails it may be tried again: the shards
+    /// keep what they froze.
     pub(super) async fn cut(&self) -> Result<(), VolumeError> {
+        self.cut_only().await?;
+        self.fold_if_due().await
+    }
+
+    async fn cut_only(&self) -> Result<(), VolumeError> {
         self.urgent.set(false);
         let since = self.dirty_since.take();
         self.cutting_since.set(self.cutting_since.get().or(since));
@@ -267,7 +279,7 @@ impl<E: Env> Coordinator<E> {
             outcome?;
         }
         self.remove_leftovers().await;
-        self.fold_if_due().await
+        Ok(())
     }
 
     /// Names the chunks of a cut in a new manifest.

@@ -127,7 +127,7 @@ impl<E: Env> Core<E> {
     /// Takes a shard out of service.
     pub fn remove_shard(&self, volume: VolumeNo) {
         self.shards.borrow_mut().remove(&volume);
-        self.cache.borrow_mut().forget(volume, wal::ShardBlock(0), u64::MAX);
+        self.cache.borrow_mut().forget_volume(volume);
     }
 
     /// The coordinator of a volume, if this core is its home and it is open.

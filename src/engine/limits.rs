@@ -43,6 +43,9 @@ pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
 /// Bytes that sealing and folding handle between two pauses (about 30 µs).
 pub const SEAL_SLICE_BYTES: usize = 256 << 10;
 
+/// The same in blocks.
+pub const SEAL_SLICE_BLOCKS: u64 = (SEAL_SLICE_BYTES / wal::BLOCK_BYTES) as u64;
+
 /// Log entries that sealing reads at a time, where memory has not got them any more: 512 KiB, beside
 /// each chunk that is being built.
 pub const SEAL_READS: usize = 8;

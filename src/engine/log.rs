@@ -112,10 +112,22 @@ impl<E: Env> Log<E> {
         if state.closing || state.starved.is_some() || state.full {
             return false;
         }
+        let in_use = self.segments_with(state, blocks);
+        in_use * 4 <= u64::from(self.tuning.segments) * 3 && self.has_segment(state)
+    }
+
+    /// Whether so many blocks, for which it was ready once, fit beside what was logged since: a flush
+    /// should not wait for a cut to make room for them.
+    pub fn has_room_beside(&self, blocks: u64) -> bool {
+        let in_use = self.segments_with(&self.state.borrow(), blocks);
+        in_use * 8 < u64::from(self.tuning.segments) * 7
+    }
+
+    /// Segments in use if so many blocks were logged as well.
+    fn segments_with(&self, state: &State<E>, blocks: u64) -> u64 {
         // Records have headers, and segments a rest that no record fits.
         let later = (blocks + blocks / 8) / u64::from(self.tuning.segment_blocks);
-        let in_use = state.files.len() as u64 + later;
-        in_use * 4 <= u64::from(self.tuning.segments) * 3 && self.has_segment(state)
+        state.files.len() as u64 + later
     }
 
     /// Whether writers should go slower: most of the log is waiting for a cut.

@@ -207,6 +207,7 @@ impl<E: Env> Shard<E> {
         };
         // What moved while it was being fetched is looked for again.
         while !missing.is_empty() {
+            self.shared.alive()?;
             let mut fetch = Fetch::default();
             for run in missing {
                 for hole in self.look_up(run, deadline, &mut fetch).await? {

@@ -16,7 +16,7 @@ use wal::{BLOCK_BYTES, Epoch, HoleKind, Lsn, ShardBlock, ShardRun};
 use super::Env;
 use super::abreast::abreast;
 use super::error::VolumeError;
-use super::limits::{MAP_SLICE_ENTRIES, SEAL_READS};
+use super::limits::{MAP_SLICE_ENTRIES, SEAL_READS, SEAL_SLICE_BLOCKS};
 use super::log_state::Entry;
 use super::message::Sealed;
 use super::packer::Packer;
@@ -163,7 +163,9 @@ impl<E: Env> Shard<E> {
     ) -> Result<(), VolumeError> {
         let mut start = run.start;
         while start < run.end() {
-            let room = packer.room_blocks().await?;
+            let room = packer.room_blocks().await?.min(SEAL_SLICE_BLOCKS);
+            // One that was closed meanwhile has nothing in memory any more.
+            self.shared.alive()?;
             let count = room.min(run.end().0 - start.0).min(self.stripe_left(start));
             // Nothing awaits between this look and the packing.
             let (mut part, place) = self.frozen_part(ShardRun { start, count });

@@ -210,6 +210,7 @@ impl<E: Env> Shard<E> {
                 if closed.is_ok() && is_covered {
                     self.log.remove_files().await;
                 }
+                self.maps.borrow_mut().unlogged = ExtentMap::new();
                 self.core.remove_shard(self.volume);
                 closed.map(|()| Answer::Closed { is_covered })
             }
@@ -260,8 +261,17 @@ impl<E: Env> Shard<E> {
             if done == data.len() {
                 return Ok(());
             }
-            self.log.room().await?;
+            if self.crowds_out_memory(&self.maps.borrow()) {
+                self.pour().await?;
+            } else {
+                self.log.room().await?;
+            }
         }
+    }
+
+    /// Whether more writes to the log would take the room there of what is in memory only.
+    fn crowds_out_memory(&self, maps: &Maps) -> bool {
+        !maps.unlogged.is_empty() && !self.log.has_room_beside(maps.unlogged.blocks())
     }
 
     /// Writes whole blocks as far as there is room now; returns the bytes written.
@@ -280,6 +290,9 @@ impl<E: Env> Shard<E> {
             self.shared.note_replaced((all.count - fresh) * BLOCK_BYTES as u64);
             self.note_dirty(fresh as usize * BLOCK_BYTES);
             return Ok(data.len());
+        }
+        if self.crowds_out_memory(&maps) {
+            return Ok(0);
         }
         let mut done = 0;
         for entry in data.chunks(ENTRY_MAX_BLOCKS as usize * BLOCK_BYTES) {
@@ -324,7 +337,11 @@ impl<E: Env> Shard<E> {
             if self.try_write(block, &content)? == BLOCK_BYTES {
                 return Ok(());
             }
-            self.log.room().await?;
+            if self.crowds_out_memory(&self.maps.borrow()) {
+                self.pour().await?;
+            } else {
+                self.log.room().await?;
+            }
         }
     }
 

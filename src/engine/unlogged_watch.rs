@@ -26,22 +26,27 @@ enum Due {
 struct Watch {
     /// Looks that the oldest block may have seen.
     looks: u32,
+    /// Those of them since a cut is being made.
+    since_cut: u32,
     epoch: Epoch,
 }
 
 impl Watch {
     fn look(&mut self, maps: &Maps) -> Due {
-        if maps.epoch > self.epoch && maps.frozen.is_none() {
-            // A cut was published: all there is was written since the last look.
-            *self = Self { looks: 1, epoch: maps.epoch };
-            return Due::Nothing;
-        }
         self.looks += 1;
+        if maps.epoch > self.epoch {
+            self.since_cut += 1;
+            if maps.frozen.is_none() {
+                // A cut was published: all there is was written since it began.
+                *self = Self { looks: self.since_cut, since_cut: 0, epoch: maps.epoch };
+            }
+        }
         let is_last = self.looks >= UNLOGGED_LOOKS;
         let is_much = maps.unlogged.blocks() >= CUT_UNLOGGED_BLOCKS;
         match (is_last, is_much) {
             (true, _) => {
                 self.looks = 0;
+                self.since_cut = 0;
                 Due::Pour
             }
             (false, true) if self.looks + 1 == UNLOGGED_LOOKS => Due::Cut,
@@ -59,7 +64,7 @@ impl<E: Env> Shard<E> {
         // Closed by now, if it is not there.
         let Ok(shard) = self.core.shard(self.volume) else { return };
         let (shard, runtime) = (Rc::downgrade(&shard), self.core.runtime.clone());
-        let mut watch = Watch { looks: 0, epoch: maps.epoch };
+        let mut watch = Watch { looks: 0, since_cut: 0, epoch: maps.epoch };
         self.core.runtime.spawn(async move {
             loop {
                 runtime.sleep(UNLOGGED_LOOK).await;
@@ -111,9 +116,25 @@ mod tests {
         maps
     }
 
+    fn after(looks: u32) -> Watch {
+        Watch { looks, since_cut: 0, epoch: Epoch(1) }
+    }
+
+    #[test]
+    fn what_was_written_while_a_cut_was_made_is_as_old_as_that() {
+        let (mut watch, mut maps) = (after(0), maps(1));
+        maps.epoch = Epoch(2);
+        maps.frozen = Some(Frozen::new(ExtentMap::new(), Lsn(0)));
+        for _ in 1..UNLOGGED_LOOKS {
+            assert_eq!(watch.look(&maps), Due::Nothing);
+        }
+        maps.frozen = None;
+        assert_eq!(watch.look(&maps), Due::Pour, "written just after it began");
+    }
+
     #[test]
     fn little_goes_to_the_log_when_it_is_old() {
-        let (mut watch, maps) = (Watch { looks: 0, epoch: Epoch(1) }, maps(1));
+        let (mut watch, maps) = (after(0), maps(1));
         for _ in 1..UNLOGGED_LOOKS {
             assert_eq!(watch.look(&maps), Due::Nothing);
         }
@@ -124,12 +145,12 @@ mod tests {
     #[test]
     fn much_is_cut_and_goes_to_the_log_only_if_the_cut_takes_too_long() {
         let mut maps = maps(CUT_UNLOGGED_BLOCKS);
-        let mut watch = Watch { looks: UNLOGGED_LOOKS - 2, epoch: Epoch(1) };
+        let mut watch = after(UNLOGGED_LOOKS - 2);
         assert_eq!(watch.look(&maps), Due::Cut);
         maps.epoch = Epoch(2);
         maps.frozen = Some(Frozen::new(ExtentMap::new(), Lsn(0)));
         assert_eq!(watch.look(&maps), Due::Pour, "it is not published");
-        watch = Watch { looks: UNLOGGED_LOOKS - 1, epoch: Epoch(1) };
+        watch = after(UNLOGGED_LOOKS - 1);
         maps.frozen = None;
         assert_eq!(watch.look(&maps), Due::Nothing, "what there is came after the cut");
         assert_eq!(watch.look(&maps), Due::Cut, "and may be as old as the look before");
