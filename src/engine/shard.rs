@@ -261,11 +261,16 @@ impl<E: Env> Shard<E> {
             if done == data.len() {
                 return Ok(());
             }
-            if self.crowds_out_memory(&self.maps.borrow()) {
-                self.pour().await?;
-            } else {
-                self.log.room().await?;
-            }
+            self.make_room().await?;
+        }
+    }
+
+    /// Waits until a write that found no room in the log may be tried again.
+    async fn make_room(&self) -> Result<(), VolumeError> {
+        if self.crowds_out_memory(&self.maps.borrow()) {
+            self.pour().await.map(drop)
+        } else {
+            self.log.room().await
         }
     }
 
@@ -337,11 +342,7 @@ impl<E: Env> Shard<E> {
             if self.try_write(block, &content)? == BLOCK_BYTES {
                 return Ok(());
             }
-            if self.crowds_out_memory(&self.maps.borrow()) {
-                self.pour().await?;
-            } else {
-                self.log.room().await?;
-            }
+            self.make_room().await?;
         }
     }
 

@@ -1,11 +1,11 @@
 //! How the memory of the settings is dealt out.
 //!
 //! Of the whole, half goes to the cache of blocks (a quarter where memory is short) and an eighth to
-//! payloads on their way between sockets and engine, a tenth to chunks on their way to the store (a sixteenth where memory
-//! is short), and a sixteenth to what is on its way from there, most of it read ahead; the rest is
-//! for append buffers, maps, and the buffers of connections. Where an eighth is too little for one
-//! request of the largest size on each core, the cache gives the rest, down to a thirty-second part
-//! of the whole.
+//! payloads on their way between sockets and engine, a tenth to chunks on their way to the store (a
+//! sixteenth where memory is short), and a sixteenth to what is on its way from there, most of it
+//! read ahead; the rest is for append buffers, maps, and the buffers of connections. Where an eighth
+//! is too little for one request of the largest size on each core, the cache gives the rest, down to
+//! a thirty-second part of the whole.
 
 use chunk::limits::MAX_CHUNK_BYTES;
 use wal::BLOCK_BYTES;
