@@ -24,6 +24,7 @@ pub mod limits;
 pub mod listener;
 pub mod mesh;
 pub mod nudge;
+mod reserved;
 pub mod signals;
 pub mod stream;
 

@@ -30,6 +30,7 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
             drawn.rotting()
         }
         Some(Bug::NoSpaceIsFinal) => drawn.full(),
+        Some(Bug::SyncBelievedAfterError) => drawn.failing(),
         Some(Bug::CutTakenLate) => drawn.losing(),
         Some(Bug::StaleLogDropped) => drawn.contested(),
         Some(Bug::LeaseIgnored | Bug::LeaseNotWaitedFor) => drawn.leased(),
@@ -67,7 +68,12 @@ fn find(bug: Bug) -> Option<(u64, String)> {
     if let Err(found) = scripted {
         return Some((0, found));
     }
-    (0..WORLDS).find_map(|seed| {
+    let worlds = match bug {
+        // Two shards must sync at once, and the power take what the second one was told of.
+        Bug::SyncBelievedAfterError => WORLDS * 6,
+        _ => WORLDS,
+    };
+    (0..worlds).find_map(|seed| {
         let failure = run_scenario::<Engine>(world(Some(bug), seed), false).err()?;
         Some((seed, failure.fault.to_string()))
     })
@@ -139,6 +145,7 @@ fn without_a_bug_nothing_is_found() {
     let focused = [
         Bug::NoChunkChecksum,
         Bug::NoSpaceIsFinal,
+        Bug::SyncBelievedAfterError,
         Bug::AmbiguousPutLost,
         Bug::CutTakenLate,
         Bug::StaleLogDropped,

@@ -66,11 +66,9 @@ impl<E: Env> Log<E> {
                     let (log, clock) = (self.clone(), runtime.clone());
                     runtime.spawn(async move {
                         let appended = log.append(&batch, true, &clock).await;
-                        if appended.is_ok() {
-                            log.note_durable(batch.last_lsn);
-                        }
+                        let synced = appended.and_then(|()| log.note_durable(batch.last_lsn));
                         log.state.borrow_mut().syncing = false;
-                        log.ended(appended);
+                        log.ended(synced);
                     });
                     self.begin_watch(&runtime);
                 }
@@ -94,7 +92,7 @@ impl<E: Env> Log<E> {
     }
 
     /// An append or a sync has ended: there may be more to do, and somebody may have waited.
-    fn ended(&self, outcome: Result<(), VolumeError>) {
+    pub(super) fn ended(&self, outcome: Result<(), VolumeError>) {
         if let Err(cause) = outcome {
             self.shared.poison(cause);
         }
@@ -247,16 +245,21 @@ impl<E: Env> Log<E> {
             }
             self.let_go(file);
         }
-        self.note_durable(covered);
-        Ok(())
+        self.note_durable(covered)
     }
 
-    fn note_durable(&self, covered: Lsn) {
+    /// A sync has ended well. It counts unless one failed before, of whichever shard: what the disk
+    /// says after an error proves nothing.
+    fn note_durable(&self, covered: Lsn) -> Result<(), VolumeError> {
+        if !planted::is(Bug::SyncBelievedAfterError) {
+            self.shared.alive()?;
+        }
         let mut state = self.state.borrow_mut();
         state.durable = covered;
         state.wanted = state.wanted.split_off(&covered.next());
         drop(state);
         self.shared.synced(self.identity.shard, covered);
+        Ok(())
     }
 
     /// Waits until the log is full, after segments were given back more often than `after`; tells

@@ -75,6 +75,10 @@ pub const SLOW_WRITE: Duration = Duration::from_millis(1);
 /// somebody who waits.
 pub const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause between two looks of a full log at whether its disk still lives: as long as somebody may
+/// wait for nothing.
+pub const LIFE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Longest time that appended data stays unsynced, and a synced log without a mark while nothing
 /// more comes; and most unsynced bytes per shard. A sync makes
 /// the device write out everything, so a short bound on bytes would hold every stream of writes to

@@ -115,6 +115,8 @@ pub(super) struct State<E: Env> {
     pub(super) starved: Option<VolumeError>,
     /// No segment can be had before one is given back.
     pub(super) full: bool,
+    /// Somebody looks whether the disk of a full log still lives.
+    pub(super) probing: bool,
     /// Newest record that a manifest covers; none before the first cut of this opening.
     pub(super) covered: Option<Lsn>,
     /// How often segments were given back.
@@ -151,6 +153,7 @@ impl<E: Env> State<E> {
             aging: false,
             starved: None,
             full: false,
+            probing: false,
             covered: None,
             returns: 0,
             closing: false,

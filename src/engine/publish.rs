@@ -107,6 +107,9 @@ impl<E: Env> Coordinator<E> {
                 }
             }
         }
+        // A log that failed meanwhile may be on the disk that the store is on: what that says after
+        // an error proves nothing, and the log keeps what it has.
+        self.shared.alive()?;
         self.newest.replace((seq, manifest));
         self.shared.lease.renewed(began);
         self.prune(seq).await;

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use wal::PoolError;
+use wal::disk::DiskFile;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
 use super::Env;
-use super::limits::SPACE_PAUSE;
+use super::error::VolumeError;
+use super::limits::{LIFE_PAUSE, SPACE_PAUSE};
 use super::log::Log;
 
 impl<E: Env> Log<E> {
@@ -36,7 +38,13 @@ impl<E: Env> Log<E> {
             }
             // Full of segments that are being made, which may fail: let them.
             Err(PoolError::Full { .. }) if state.preparing > 0 => state.crowded = true,
-            Err(PoolError::Full { .. }) => state.full = true,
+            Err(PoolError::Full { .. }) => {
+                state.full = true;
+                if !std::mem::replace(&mut state.probing, true) {
+                    let log = self.clone();
+                    clock.clone().spawn(async move { log.look_for_life(clock).await });
+                }
+            }
             Err(PoolError::NoSpace(_)) => {
                 state.full = true;
                 let log = self.clone();
@@ -54,6 +62,28 @@ impl<E: Env> Log<E> {
         if !planted::is(Bug::SpaceNotLookedFor) && std::mem::take(&mut self.state.borrow_mut().full)
         {
             self.wake_all();
+        }
+    }
+
+    /// A full log touches its disk no more, so nobody would learn that the disk is dead: whoever waits
+    /// for a cut would wait for a store that may be on the same one. So as long as it is full the log
+    /// syncs what it wrote last, from time to time. A sync that fails is final, as any.
+    async fn look_for_life(self: Rc<Self>, clock: E::Runtime) {
+        loop {
+            clock.sleep(LIFE_PAUSE).await;
+            let file = {
+                let mut state = self.state.borrow_mut();
+                let is_stuck = state.full && !state.closing && self.shared.alive().is_ok();
+                let tail = state.tail_file().filter(|_| is_stuck);
+                let Some(tail) = tail else {
+                    state.probing = false;
+                    return;
+                };
+                state.files[&tail].handle()
+            };
+            let synced = file.file().sync().await;
+            self.let_go(file);
+            self.ended(synced.map_err(VolumeError::from));
         }
     }
 

@@ -12,7 +12,9 @@
 //!   file, and stays droppable until the directory's next sync; a file removed so may come back
 //!   with its content.
 //! * A sync that fails drops, sector by sector, versions that it should have made durable: they
-//!   are gone for readers too, and a later sync that succeeds does not bring them back.
+//!   are gone for readers too, and a later sync that succeeds does not bring them back. Once a
+//!   process was told so, all syncs succeed and make nothing durable, also those under way, as those
+//!   of a file system may that stops after an error.
 //! * A write that fails may have been applied in any of its sectors. A read that fails changes
 //!   nothing. A full disk refuses to create, and with a write allowance, to write.
 //! * Failures of the n-th call are injected on demand, and so is damage to what is stored, synced
@@ -119,6 +121,8 @@ struct Hardware {
     calls: RefCell<BTreeMap<Call, u64>>,
     /// When a write or sync first failed with an I/O error.
     failed_at: Cell<Option<Duration>>,
+    /// Somebody was told of a sync that failed.
+    told_error: Cell<bool>,
 }
 
 /// The hardware: it outlives processes. A handle is cheap to clone.
@@ -140,6 +144,7 @@ impl Drive {
             faults: RefCell::new(DiskFaults::default()),
             calls: RefCell::new(BTreeMap::new()),
             failed_at: Cell::new(None),
+            told_error: Cell::new(false),
         };
         Self { hardware: Rc::new(hardware) }
     }
@@ -192,6 +197,7 @@ impl Drive {
     /// Forgets what failed: another process begins.
     pub fn forgive(&self) {
         self.hardware.failed_at.set(None);
+        self.hardware.told_error.set(false);
     }
 
     /// All that is on it now.
@@ -263,9 +269,7 @@ impl Drive {
         hardware.calls.borrow_mut().insert(call, nth + 1);
         let fails = hardware.faults.borrow().failing.contains(&(call, nth));
         let error = fails.then_some(ErrorKind::Other);
-        // What else is on the disk is a copy of something.
-        let is_final =
-            fails && matches!(call, Call::Write | Call::Sync) && !path.starts_with("cache/");
+        let is_final = fails && matches!(call, Call::Write | Call::Sync) && is_log(path);
         hardware.executor.note(&[call as u64, words[0], words[1], words[2]], || {
             format!("disk {call:?} {path} at {} +{}, failing: {fails}", words[0], words[1])
         });
@@ -312,6 +316,11 @@ impl Drive {
             Some(_) => false,
         }
     }
+}
+
+/// What else is on the disk is a copy of something.
+fn is_log(path: &str) -> bool {
+    !path.starts_with("cache/")
 }
 
 fn failed(action: &'static str, path: &str, kind: ErrorKind) -> DiskError {

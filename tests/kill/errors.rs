@@ -2,15 +2,17 @@
 //! restart on a good disk has all that was.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nbd::ByteRange;
 use nbd::client::{Flags, Request};
+use nbd::{ByteRange, ReplyMode};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::client::Client;
-use super::loop_disk::LoopDisk;
+use super::loop_disk::{self, LoopDisk};
 use super::power::{EXT4_GOING_FLAGS_LOGFLUSH, EXT4_GOING_FLAGS_NOLOGFLUSH, cut};
 use super::{ALONE, End, Run, WORK, number, seed, span};
 
@@ -111,4 +113,37 @@ fn an_error_of_the_disk_is_told_and_nothing_durable_is_lost() {
     server.kill();
     lives.check();
     eprintln!("tried {rounds} rounds of errors: lost 0; {}", lives.summary());
+}
+
+#[test]
+fn who_waits_for_room_in_a_log_learns_that_the_disk_is_dead() {
+    let _alone = ALONE.lock();
+    let Some(disk) = LoopDisk::new(DISK) else { return };
+    let run = Run::on(Some(disk), 1);
+    let disk = run.disk.as_ref().expect("it has one");
+    let log = "--wal-segment=1M --wal-cap=16M --rpo-bytes=4M --rpo-seconds=1";
+    let mut server = run.place.serve(&format!("--cores=1 --memory=256M {log}"));
+    let mut client = server.connect("vm", ReplyMode::Extended).expect("the server accepts");
+    // The store takes nothing more, and nothing is wrong with the disk.
+    let store = run.place.data.join("store/volumes");
+    let volume = fs::read_dir(store).expect("a store").next().expect("a volume").expect("a name");
+    for objects in ["chunks", "manifests"] {
+        let path = volume.path().join(objects);
+        fs::create_dir_all(&path).expect("a directory");
+        loop_disk::run(Command::new("chattr").arg("+i").arg(path)).expect("ext4 has this flag");
+    }
+    let patience = Duration::from_secs(3);
+    client.stream.set_read_timeout(Some(patience)).expect("a timeout can be set");
+    let body = vec![7; 256 << 10];
+    let mut writes = (0..).map(|n| ByteRange { offset: n << 18, length: 256 << 10 });
+    let waits = writes.by_ref().take(64).any(|at| {
+        let fua = client.call(Request::Write(at), Flags::FUA, &body);
+        matches!(fua, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    });
+    assert!(waits, "16 MiB of log take 16 MiB");
+    client.stream.set_read_timeout(Some(KNOWN)).expect("a timeout can be set");
+    cut(disk, EXT4_GOING_FLAGS_LOGFLUSH);
+    let (_, answer) = client.receive().expect("an answer comes");
+    assert!(answer.is_err(), "what waits for a dead disk is not done");
+    server.kill();
 }

@@ -60,6 +60,8 @@ bugs! {
     SyncErrorIgnored = "sync-error-ignored",
     /// A failed sync is tried again, and believed when it succeeds.
     SyncRetried = "sync-retried",
+    /// After a sync that failed, one of another shard that succeeds is believed.
+    SyncBelievedAfterError = "sync-believed-after-error",
     /// Replay takes a record whose header is whole without the checksums of its payload.
     NoPayloadChecksum = "no-payload-checksum",
     /// Replay goes shard by shard, in whatever order the segments are listed, not in the order of

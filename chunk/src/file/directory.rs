@@ -10,8 +10,11 @@
 //! 4. Sync the directory. From here on the object survives a power cut.
 //! 5. After a link: remove the staged name. A power cut leaves it in `~tmp`, see step 2.
 //!
-//! If step 4 fails it is not known what a power cut would leave, and a second sync that succeeds
-//! would prove nothing. So the store takes no more writes until it is opened again.
+//! A sync is believed when a change to the file system succeeds after it, see [`Staging::prove`].
+//!
+//! If step 4 fails it is not known what a power cut would leave, and another sync that succeeds
+//! would prove nothing, whoever of several threads asked for it. So no sync counts from then on,
+//! and the store takes no more writes until it is opened again.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -220,9 +223,7 @@ impl Directory {
 
     /// Makes the directories of an object and syncs each into its parent, whoever made it.
     fn make_directories(&self, name: &ObjectName) -> io::Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(io::Error::other(DirectoryFailed));
-        }
+        self.check()?;
         let durable = || self.durable.lock().expect("no holder of this lock panics");
         let mut at = PathBuf::new();
         let parent = Path::new(name.as_str()).parent().unwrap_or(Path::new(""));
@@ -257,7 +258,17 @@ impl Directory {
         {
             self.failed.store(true, Ordering::Release);
         }
-        outcome
+        outcome?;
+        self.staging.prove().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+        self.check()
+    }
+
+    /// Fails after a sync that failed.
+    fn check(&self) -> io::Result<()> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(io::Error::other(DirectoryFailed)),
+            false => Ok(()),
+        }
     }
 
     #[cfg(test)]

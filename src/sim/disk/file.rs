@@ -8,7 +8,7 @@ use wal::disk::{DiskBuf, DiskError, DiskFile};
 use wal::{BLOCK_BYTES, SECTOR_BYTES};
 
 use super::platter::Change;
-use super::{Call, Drive, SimDisk, failed};
+use super::{Call, Drive, SimDisk, failed, is_log};
 use crate::sim::executor::ProcessId;
 
 /// What a fresh write buffer holds: nothing that a reader may rely on.
@@ -115,9 +115,11 @@ impl DiskFile for SimFile {
         // Only what has completed by now is promised.
         let upto = self.drive.hardware.platter.borrow().applied();
         let words = [inode, upto, 0];
+        let hardware = Rc::clone(&self.drive.hardware);
         let reply =
             self.drive.start(self.process, Call::Sync, words, &self.path, move |p, r, error| {
                 match error {
+                    None if hardware.told_error.get() => Ok(()),
                     None => {
                         p.sync(inode, upto);
                         Ok(())
@@ -128,7 +130,11 @@ impl DiskFile for SimFile {
                     }
                 }
             });
-        reply.await.map_err(|kind| failed("sync", &self.path, kind))
+        let synced = reply.await;
+        if synced.is_err() && is_log(&self.path) {
+            self.drive.hardware.told_error.set(true);
+        }
+        synced.map_err(|kind| failed("sync", &self.path, kind))
     }
 }
 

@@ -26,6 +26,15 @@ impl Scenario {
         self
     }
 
+    /// The same world, but for its disk, which fails in each of its lives while many wait for syncs of single shards.
+    #[must_use]
+    pub fn failing(mut self) -> Self {
+        self.disk_error_one_in = 1;
+        (self.mix.flush, self.mix.fua) = (self.mix.flush + 5, self.mix.fua + 40);
+        (self.clients, self.think) = (8, Duration::ZERO);
+        self
+    }
+
     /// The same world, but for its disk, which is full for a while in each of its lives.
     #[must_use]
     pub fn full(mut self) -> Self {
