@@ -23,6 +23,7 @@ pub mod heartbeat;
 pub mod limits;
 pub mod listener;
 pub mod mesh;
+mod names;
 pub mod nudge;
 mod reserved;
 pub mod signals;
