@@ -71,6 +71,8 @@ pub struct Coordinator<E: Env> {
     ended: Cell<bool>,
     /// The epoch of a cut that failed half-way, to be tried again.
     pub(super) unfinished: Cell<Option<Epoch>>,
+    /// Whether the newest manifest has made one too old that is still there.
+    pub(super) prunes: Cell<bool>,
     /// Whether older manifests than the one whose turn it is may still be there.
     pub(super) prunes_all: Cell<bool>,
     changed: Signal,
@@ -117,6 +119,7 @@ impl<E: Env> Coordinator<E> {
             ending: Cell::new(false),
             ended: Cell::new(false),
             unfinished: Cell::new(None),
+            prunes: Cell::new(false),
             prunes_all: Cell::new(true),
             changed: Signal::default(),
         })
@@ -200,6 +203,7 @@ impl<E: Env> Coordinator<E> {
                 self.changed.notify();
             }
             if cut.is_ok() {
+                self.tidy().await;
                 cut = self.fold_if_due().await;
             }
             drop(turn);

@@ -115,12 +115,13 @@ impl<'s, E: Env> Packer<'s, E> {
     }
 
     /// Waits for the uploads. What is less than half a chunk is handed on, to be packed together
-    /// with that of other shards.
+    /// with that of other shards, if there are any.
     pub(super) async fn finish(
         mut self,
     ) -> Result<(Vec<ChunkIndex>, Option<ChunkBuilder>), VolumeError> {
         let half = self.core.tuning.chunk_blocks / 2;
-        let small = self.open.take_if(|(builder, _)| builder.payload_blocks() < half);
+        let is_alone = self.shared.layout.shards() == 1;
+        let small = self.open.take_if(|(builder, _)| !is_alone && builder.payload_blocks() < half);
         let rest = small.map(|(builder, _)| builder).filter(|builder| !builder.is_empty());
         Ok((self.finish_all().await?, rest))
     }

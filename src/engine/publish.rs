@@ -20,6 +20,7 @@ impl<E: Env> Coordinator<E> {
     /// Publishes that no host has the volume. If that fails the volume stays with this host.
     pub(super) async fn give_back(&self) {
         let _turn = self.publishing.take().await;
+        self.prune().await;
         let (before, mut manifest) = self.newest.borrow().clone();
         let (seq, volume) = (before.next(), self.shared.volume);
         let before = manifest.encode(before);
@@ -83,6 +84,7 @@ impl<E: Env> Coordinator<E> {
         change: impl FnOnce(&mut Manifest),
     ) -> Result<(), VolumeError> {
         let (core, volume) = (&self.core, self.shared.volume);
+        self.prune().await;
         let began = core.runtime.now();
         let (before, mut manifest) = self.newest.borrow().clone();
         let seq = before.next();
@@ -112,15 +114,26 @@ impl<E: Env> Coordinator<E> {
         self.shared.alive()?;
         self.newest.replace((seq, manifest));
         self.shared.lease.renewed(began);
-        self.prune(seq).await;
+        self.prunes.set(true);
         Ok(())
     }
 
-    /// Removes the manifest that is too old now. The order is part of the protocol: while one is
+    /// Removes what the newest manifest made too old, now that nobody waits for that one.
+    pub(super) async fn tidy(&self) {
+        let _turn = self.publishing.take().await;
+        self.prune().await;
+    }
+
+    /// Removes the manifest that is too old now, unless that was done. Before the next one is
+    /// published it is. The order is part of the protocol: while one is
     /// there, its successor must be, or a writer that slept finds that one's name free and its
     /// predecessor in place, and takes itself for the newest. So one that could not be removed goes
     /// before all others the next time.
-    async fn prune(&self, newest: ManifestSeq) {
+    async fn prune(&self) {
+        if !self.prunes.take() {
+            return;
+        }
+        let newest = self.newest.borrow().0;
         if !self.shared.lease.holds(self.core.runtime.now()) {
             // This host stood still since it published: another one may have the volume.
             self.prunes_all.set(true);

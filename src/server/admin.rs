@@ -82,7 +82,7 @@ impl Admin {
             }
             Op::Volumes => self.volumes().await,
             Op::Drain { volume, seconds } => {
-                let (name, id) = self.find(&volume).await?;
+                let (name, id) = self.find_open(&volume).await?;
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
                 let drained = drain(&self.local, &name, id, timeout).await;
                 drained.map(|()| Answer::Drained).map_err(|error| refusal(error.kind(), &error))
@@ -312,6 +312,18 @@ impl Admin {
                 Err(refusal(ErrorKind::Retry, &text))
             }
         }
+    }
+
+    /// As [`Self::find`], without asking the store if a volume of this name is open: for what concerns
+    /// what this server has of it.
+    async fn find_open(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
+        if let Ok(name) = VolumeName::new(text)
+            && let Some(id) = self.local.clients.named(&name)
+            && self.local.number(id).is_some()
+        {
+            return Ok((name, id));
+        }
+        self.find(text).await
     }
 
     async fn find(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
