@@ -256,6 +256,7 @@ impl<E: Env> Log<E> {
         }
         let mut state = self.state.borrow_mut();
         state.durable = covered;
+        state.syncs += 1;
         state.wanted = state.wanted.split_off(&covered.next());
         drop(state);
         self.shared.synced(self.identity.shard, covered);

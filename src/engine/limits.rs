@@ -67,6 +67,10 @@ pub const SPARES_MOST: usize = 4;
 /// only reserved, when a stream of writes needs it.
 pub const WRITTEN_LOG_BYTES: u64 = 64 << 20;
 
+/// With fewer blocks than these from one sync to the next, a log is mostly flushed: the metadata
+/// that go with the first write to a reserved block would cost more than to write zeros before.
+pub const FLUSHED_BLOCKS: u32 = 64;
+
 /// What a write waits when all of the log is waiting for a cut, and a part of that when most of it
 /// is: the upload shall catch up before the log is full and writers stop altogether.
 pub const SLOW_WRITE: Duration = Duration::from_millis(1);

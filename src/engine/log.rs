@@ -297,6 +297,7 @@ impl<E: Env> Log<E> {
         state.next_segment = state.next_segment.next();
         state.files.insert(file, LogFile::Own { segment, last_lsn: Lsn(0) });
         state.tail = Some(tail);
+        state.syncs_before = std::mem::take(&mut state.syncs);
         self.work.notify(); // the next spare can be prepared
         tail
     }

@@ -9,7 +9,7 @@ use wal::{BLOCK_BYTES, Batch, Lsn, SegmentFile, SegmentId};
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{BATCH_MIN_BYTES, LONE_BLOCKS};
+use super::limits::{BATCH_MIN_BYTES, FLUSHED_BLOCKS, LONE_BLOCKS};
 use super::place::{FileNo, LogPlace};
 
 /// File handle of an environment's disk.
@@ -107,6 +107,9 @@ pub(super) struct State<E: Env> {
     /// Files written since their last sync, oldest first.
     pub(super) unsynced: Vec<FileNo>,
     pub(super) unsynced_bytes: u64,
+    /// Syncs since the segment that is being filled was taken into use, and of the one before.
+    pub(super) syncs: u32,
+    pub(super) syncs_before: u32,
     /// A sync is under way. Full buffers are written beside it, for the next one.
     pub(super) syncing: bool,
     /// Somebody looks, at the latest when the oldest of it is as old as it may get.
@@ -149,6 +152,8 @@ impl<E: Env> State<E> {
             wanted: BTreeSet::new(),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
+            syncs: 0,
+            syncs_before: 0,
             syncing: false,
             aging: false,
             starved: None,
@@ -187,6 +192,11 @@ impl<E: Env> State<E> {
             && self.unsynced.is_empty()
             && self.filled.len() == 1
             && batch.blocks <= LONE_BLOCKS
+    }
+
+    /// Whether so little is written between two syncs that a segment is better pre-written.
+    pub(super) fn is_flushed(&self, segment_blocks: u32) -> bool {
+        self.syncs.max(self.syncs_before) >= segment_blocks / FLUSHED_BLOCKS
     }
 
     pub(super) fn tail_file(&self) -> Option<FileNo> {

@@ -25,7 +25,8 @@ impl<E: Env> Log<E> {
     }
 
     async fn refill(self: Rc<Self>, clock: E::Runtime) {
-        let acquired = self.pool.acquire().await;
+        let is_flushed = self.state.borrow().is_flushed(self.tuning.segment_blocks);
+        let acquired = self.pool.acquire(is_flushed).await;
         let mut state = self.state.borrow_mut();
         state.preparing -= 1;
         state.crowded = false;

@@ -1,8 +1,9 @@
 //! Segment files: made once, and used again when what they held is reclaimed.
 //!
-//! The first few are pre-written with zeros: that is what flushes want, whose sync is then one
-//! device flush. More are needed by a stream of writes that outruns the uploads; those only get
-//! their space reserved, as writing all of it twice would halve the stream.
+//! The first few are pre-written with zeros, and so are more if the log is mostly flushed: that is
+//! what flushes want, whose sync is then one device flush. A stream of writes that outruns the
+//! uploads needs more as well; those only get their space reserved, as writing all of it twice would
+//! halve the stream.
 //!
 //! The life of a file, and what a power cut right after each step leaves:
 //! 1. `create`: zeros are written, or promised by the file system, and synced, then the directory.
@@ -69,7 +70,8 @@ pub struct PoolConfig {
     pub segment_blocks: u32,
     /// Most files that it may have.
     pub max_segments: usize,
-    /// So many files are pre-written; those that are made while it has as many are reserved.
+    /// So many files are pre-written; those that are made while it has as many are reserved, unless
+    /// they are for what is mostly flushed.
     pub written_segments: usize,
     /// The shard that writes to its files...
     pub shard: ShardId,
@@ -129,15 +131,18 @@ impl<D: Disk> SegmentPool<D> {
     }
 
     /// A file to be written from its start: one that was used before and is held by nobody any
-    /// more, or a new one.
+    /// more, or a new one, pre-written if `is_flushed`: if what goes to it is mostly flushed.
     ///
     /// # Errors
     /// [`PoolError::Full`] at `max_segments`; otherwise what the disk says.
-    pub async fn acquire(&self) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
+    pub async fn acquire(
+        &self,
+        is_flushed: bool,
+    ) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
         if let Some(segment) = self.take_free() {
             return Ok(segment);
         }
-        self.create().await
+        self.create(is_flushed).await
     }
 
     /// Gives a file back. Every record in it must be covered by a published manifest (or there is
@@ -204,14 +209,14 @@ impl<D: Disk> SegmentPool<D> {
 
     /// Makes a new file; it counts from before it exists, so that two callers at once stay below
     /// the limit.
-    async fn create(&self) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
+    async fn create(&self, is_flushed: bool) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
         let bytes = self.segment_bytes();
         let (path, name, written) = {
             let mut state = self.state.borrow_mut();
             if state.usage.files >= self.config.max_segments {
                 return Err(PoolError::Full { max: self.config.max_segments });
             }
-            let written = state.usage.files < self.config.written_segments;
+            let written = is_flushed || state.usage.files < self.config.written_segments;
             let number = state.next_number;
             state.next_number += u64::from(self.config.shards);
             state.usage.files += 1;

@@ -31,7 +31,7 @@ fn files_of_others_are_left_alone() {
     disk.put("wal/0/00000050.wal", vec![0; 8192]);
     let config = PoolConfig { prefix: "3-".into(), ..config(4) };
     let pool = block_on(SegmentPool::open(disk, config)).unwrap();
-    assert_eq!(block_on(pool.acquire()).unwrap().name, "3-00000042.wal");
+    assert_eq!(block_on(pool.acquire(false)).unwrap().name, "3-00000042.wal");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn files_are_numbered_above_those_that_are_there() {
     disk.put("wal/0/notes.txt", vec![0; 8192]);
     disk.put("wal/0/18446744073709551615.wal", vec![0; 8192]);
     let pool = pool(&disk, 9);
-    let segment = block_on(pool.acquire()).unwrap();
+    let segment = block_on(pool.acquire(false)).unwrap();
     assert_eq!(segment.name, "00000042.wal");
     assert_eq!(pool.usage(), PoolUsage { files: 1, bytes: 16384, free: 0 });
     assert_eq!(disk.bytes("wal/0/00000042.wal").unwrap(), vec![0; 16384]);
@@ -55,7 +55,7 @@ fn shards_share_a_directory_without_meeting() {
     for shard in (0..3).map(ShardId) {
         let config = PoolConfig { shard, shards: 3, ..config(9) };
         let pool = block_on(SegmentPool::open(disk.clone(), config)).unwrap();
-        names.extend((0..2).map(|_| block_on(pool.acquire()).unwrap().name.clone()));
+        names.extend((0..2).map(|_| block_on(pool.acquire(false)).unwrap().name.clone()));
     }
     let numbers: Vec<_> = names.iter().map(|name| &name[6..8]).collect();
     assert_eq!(numbers, ["09", "12", "16", "19", "23", "26"]);
@@ -64,29 +64,29 @@ fn shards_share_a_directory_without_meeting() {
 #[test]
 fn a_retired_file_is_used_again_once_nobody_holds_it() {
     let pool = pool(&MemoryDisk::new(), 9);
-    let segment = block_on(pool.acquire()).unwrap();
+    let segment = block_on(pool.acquire(false)).unwrap();
     let reader = segment.clone();
     pool.retire(segment);
-    assert_eq!(block_on(pool.acquire()).unwrap().name, "00000002.wal");
+    assert_eq!(block_on(pool.acquire(false)).unwrap().name, "00000002.wal");
     drop(reader);
-    assert_eq!(block_on(pool.acquire()).unwrap().name, "00000001.wal");
+    assert_eq!(block_on(pool.acquire(false)).unwrap().name, "00000001.wal");
     assert_eq!(pool.usage(), PoolUsage { files: 2, bytes: 32768, free: 0 });
 }
 
 #[test]
 fn the_limit_is_not_an_error_of_the_disk() {
     let pool = pool(&MemoryDisk::new(), 1);
-    let segment = block_on(pool.acquire()).unwrap();
-    assert!(matches!(block_on(pool.acquire()), Err(PoolError::Full { max: 1 })));
+    let segment = block_on(pool.acquire(false)).unwrap();
+    assert!(matches!(block_on(pool.acquire(false)), Err(PoolError::Full { max: 1 })));
     pool.retire(segment);
-    assert!(block_on(pool.acquire()).is_ok());
+    assert!(block_on(pool.acquire(false)).is_ok());
 }
 
 #[test]
 fn trim_removes_what_is_free_and_unread() {
     let disk = MemoryDisk::new();
     let pool = pool(&disk, 9);
-    let segments: Vec<_> = (0..4).map(|_| block_on(pool.acquire()).unwrap()).collect();
+    let segments: Vec<_> = (0..4).map(|_| block_on(pool.acquire(false)).unwrap()).collect();
     let reader = segments[3].clone();
     segments.into_iter().for_each(|segment| pool.retire(segment));
     block_on(pool.trim(2)).unwrap();
@@ -133,7 +133,7 @@ fn a_full_disk_is_told_from_a_failing_one_and_costs_no_place() {
     for (kind, is_no_space) in [(ErrorKind::StorageFull, true), (ErrorKind::Other, false)] {
         let pool = block_on(SegmentPool::open(Refusing(kind), config(1))).unwrap();
         for _ in 0..2 {
-            match block_on(pool.acquire()).unwrap_err() {
+            match block_on(pool.acquire(false)).unwrap_err() {
                 PoolError::NoSpace(_) => assert!(is_no_space),
                 PoolError::Disk(_) => assert!(!is_no_space),
                 PoolError::Full { .. } => panic!("a failed create holds no place"),
