@@ -1,5 +1,7 @@
 //! What the other commands ask of the serving process.
 
+mod lookup;
+
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,9 +16,7 @@ use super::drain::drain;
 use super::flatten::{flatten, flattening};
 use super::group::snapshot_group;
 use super::hand_over::HandOver;
-use super::limits::LOOK_TIMEOUT;
 use super::local::Local;
-use super::patience::in_time;
 use super::report::Report;
 use super::resize::{NewSize, resize};
 use super::{collect, copies, kept, volumes};
@@ -295,51 +295,6 @@ impl Admin {
         let (files, bytes) = (removed.files.len(), removed.bytes);
         log::info!("removed {bytes} bytes of log that were kept aside of volume {name}");
         Ok(Answer::Dropped { files, bytes })
-    }
-
-    /// As [`Self::find`], but an open volume is found though the store does not answer.
-    async fn find_soon(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
-        if let Some(found) = in_time(LOOK_TIMEOUT, self.find(text)).await
-            && !matches!(&found, Err(refusal) if refusal.kind == ErrorKind::Io)
-        {
-            return found;
-        }
-        let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
-        match self.local.clients.named(&name) {
-            Some(id) => Ok((name, id)),
-            None => {
-                let text = format!("the store does not answer, and no client has opened {name}");
-                Err(refusal(ErrorKind::Retry, &text))
-            }
-        }
-    }
-
-    /// As [`Self::find`], without asking the store if a volume of this name is open: for what concerns
-    /// what this server has of it.
-    async fn find_open(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
-        if let Ok(name) = VolumeName::new(text)
-            && let Some(id) = self.local.clients.named(&name)
-            && self.local.number(id).is_some()
-        {
-            return Ok((name, id));
-        }
-        self.find(text).await
-    }
-
-    async fn find(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
-        let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
-        let found = catalog::find(&self.local.core.store, &name).await;
-        match found.map_err(|error| refusal(ErrorKind::Io, &error))? {
-            Some(id) => {
-                self.local.clients.note_name(&name, id);
-                Ok((name, id))
-            }
-            None => {
-                let text =
-                    format!("no volume is named {name}: `krait volume list` shows those that are");
-                Err(refusal(ErrorKind::NotFound, &text))
-            }
-        }
     }
 
     async fn volumes(&self) -> Result<Answer, Refusal> {

@@ -97,7 +97,8 @@ pub(super) async fn sync_all(local: &Rc<Local>) -> Result<(), NotDurable> {
             let Some(volume) = core.opened(id) else { return };
             let synced = in_time(left, volume.sync());
             match synced.await {
-                Some(Ok(())) => return,
+                // Whoever closes it meanwhile makes its log durable.
+                Some(Ok(()) | Err(VolumeError::Closed)) => return,
                 Some(Err(error @ VolumeError::Fenced { .. })) => {
                     log::error!("volume {id}: {error}");
                     return;

@@ -135,10 +135,7 @@ impl<D: Disk> SegmentPool<D> {
     ///
     /// # Errors
     /// [`PoolError::Full`] at `max_segments`; otherwise what the disk says.
-    pub async fn acquire(
-        &self,
-        is_flushed: bool,
-    ) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
+    pub async fn acquire(&self, is_flushed: bool) -> Result<Rc<SegmentFile<D::File>>, PoolError> {
         if let Some(segment) = self.take_free() {
             return Ok(segment);
         }

@@ -98,6 +98,49 @@ fn trim_removes_what_is_free_and_unread() {
     assert!(block_on(disk.list("wal/0")).unwrap().is_empty());
 }
 
+/// A disk that notes which files are pre-written and which only reserved.
+#[derive(Clone)]
+struct Noting(MemoryDisk, Rc<RefCell<String>>);
+
+impl Disk for Noting {
+    type File = MemoryFile;
+
+    async fn create(&self, path: &str, bytes: u64) -> Result<MemoryFile, DiskError> {
+        self.1.borrow_mut().push('w');
+        self.0.create(path, bytes).await
+    }
+
+    async fn reserve(&self, path: &str, bytes: u64) -> Result<MemoryFile, DiskError> {
+        self.1.borrow_mut().push('r');
+        self.0.create(path, bytes).await
+    }
+
+    async fn open(&self, path: &str) -> Result<MemoryFile, DiskError> {
+        self.0.open(path).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.0.remove(path).await
+    }
+
+    async fn list(&self, dir: &str) -> Result<Vec<DirEntry>, DiskError> {
+        self.0.list(dir).await
+    }
+}
+
+#[test]
+fn the_first_files_and_those_for_what_is_flushed_are_pre_written() {
+    let noted = Rc::new(RefCell::new(String::new()));
+    let disk = Noting(MemoryDisk::new(), noted.clone());
+    let config = PoolConfig { written_segments: 2, ..config(9) };
+    let pool = block_on(SegmentPool::open(disk, config)).unwrap();
+    let mut held = Vec::new();
+    for is_flushed in [false, false, false, true, false] {
+        held.push(block_on(pool.acquire(is_flushed)).unwrap());
+    }
+    assert_eq!(*noted.borrow(), "wwrwr");
+}
+
 /// A disk that lets nobody create a file.
 #[derive(Clone)]
 struct Refusing(ErrorKind);
