@@ -24,10 +24,13 @@ mod usage;
 pub mod volume;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::config::Resolved;
+use crate::control::LockError;
+use crate::control::limits::START_TIMEOUT;
 use crate::error::Error;
 use args::{Cli, Command, ConfigCommand};
 
@@ -60,32 +63,37 @@ fn run(cli: &Cli) -> Result<(), Error> {
             serve::serve(&resolved.settings, (create, *replace), serve::serve_nbd)
         }
         Command::Volume { command } => {
-            volume::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            beside_a_server(|| volume::run(&settings, command))
         }
         Command::Snapshot { command } => {
-            snapshot::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            beside_a_server(|| snapshot::run(&settings, command))
         }
         Command::Clone { command } => {
-            clone::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            beside_a_server(|| clone::run(&settings, command))
         }
         Command::Gc { dry_run, volume, json, command } => {
             let wish = gc::Wish::of(*dry_run, command.as_ref())?;
             let settings = load(cli, None, logging::Kind::OneShot)?.settings;
-            gc::run(&settings, wish, volume.as_ref(), *json)
+            beside_a_server(|| gc::run(&settings, wish, volume.as_ref(), *json))
         }
         Command::Import { name, image, size, resume, replace, json } => {
             let settings = load(cli, None, logging::Kind::OneShot)?.settings;
             let (size, resume, replace, json) = (*size, *resume, *replace, json.json);
             let wish = transfer::Import { name, image, size, resume, replace, json };
-            transfer::import(&settings, &wish)
+            beside_a_server(|| transfer::import(&settings, &wish))
         }
         Command::Export { from, image, resume, overwrite, json } => {
             let settings = load(cli, None, logging::Kind::OneShot)?.settings;
             let (resume, overwrite, json) = (*resume, *overwrite, json.json);
-            transfer::export(&settings, &transfer::Export { from, image, resume, overwrite, json })
+            let wish = transfer::Export { from, image, resume, overwrite, json };
+            beside_a_server(|| transfer::export(&settings, &wish))
         }
         Command::Sfs { command } => {
-            sfs::run(&load(cli, None, logging::Kind::OneShot)?.settings, command)
+            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            beside_a_server(|| sfs::run(&settings, command))
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
         Command::Man { command: words } => man::print(command(), words),
@@ -94,6 +102,19 @@ fn run(cli: &Cli) -> Result<(), Error> {
             let resolved = load(cli, Some(serving), logging::Kind::OneShot)?;
             config::explain(&resolved, json.json)
         }
+    }
+}
+
+/// Runs a command that a server carries out if there is one. A command that saw none, and then found
+/// somebody else in the data directory, has done nothing yet: a server has just started, and the
+/// command begins anew.
+#[expect(clippy::disallowed_methods, reason = "a command has no executor")]
+fn beside_a_server(command: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+    let begun = Instant::now();
+    match command() {
+        // For one that does not answer it has waited long enough.
+        Err(Error::Lock(LockError::Held { .. })) if begun.elapsed() < START_TIMEOUT => command(),
+        done => done,
     }
 }
 

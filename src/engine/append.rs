@@ -44,6 +44,8 @@ enum Step<E: Env> {
     AppendDurably(Filled<E>),
     /// Sync all that was written.
     Sync,
+    /// Nothing yet, but see to it that what was logged does not wait for ever.
+    Watch,
     /// Everything is done and the log is closing.
     End,
 }
@@ -80,6 +82,7 @@ impl<E: Env> Log<E> {
                         log.ended(synced);
                     });
                 }
+                Step::Watch => self.begin_watch(&runtime),
                 Step::End => break,
             }
         }
@@ -119,8 +122,8 @@ impl<E: Env> Log<E> {
         if state.closing || self.shared.alive().is_err() {
             return None;
         }
-        if state.unsynced_bytes > 0 {
-            state.wanted.insert(state.appended);
+        if state.unsynced_bytes > 0 || state.open.as_ref().is_some_and(|open| !open.is_empty()) {
+            state.wanted.insert(newest);
         } else if newest == before && newest == state.durable {
             let is_mark = self.shared.newest_entry(self.identity.shard) < newest;
             let needs_none = is_mark || state.covered >= Some(newest);
@@ -153,13 +156,18 @@ impl<E: Env> Log<E> {
         // first, so that a stream of writes cannot hold it up.
         let covered = state.wanted.first().is_some_and(|oldest| *oldest <= state.appended);
         if !state.syncing && (covered || state.unsynced_bytes >= UNSYNCED_BYTES) {
-            state.syncing = true;
+            state.begin_sync();
             return Some(Step::Sync);
         }
         let under_way = state.filled.iter().filter(|batch| batch.stage == Stage::UnderWay).count();
-        // What is not full grows on while the disk is busy: the busier, the larger the writes.
+        // What is not full grows on while the disk is busy: the busier, the larger the writes. Where
+        // a flush will come for it, it waits for that: then all is written and synced by one request.
         if state.filled.is_empty() && !state.syncing {
-            self.close_batch(&mut state);
+            if !state.awaits_flush(self.tuning.segment_blocks) {
+                self.close_batch(&mut state);
+            } else if !state.aging {
+                return Some(Step::Watch);
+            }
         }
         if under_way < APPENDS_UNDER_WAY
             && let Some(next) = state.filled.iter_mut().find(|batch| batch.stage == Stage::Waiting)
@@ -167,7 +175,7 @@ impl<E: Env> Log<E> {
             next.stage = Stage::UnderWay;
             let next = next.share();
             if state.is_alone(&next) {
-                state.syncing = true;
+                state.begin_sync();
                 return Some(Step::AppendDurably(next));
             }
             return Some(Step::Append(next));
@@ -178,7 +186,7 @@ impl<E: Env> Log<E> {
         if state.unsynced.is_empty() {
             return Some(Step::End);
         }
-        state.syncing = true;
+        state.begin_sync();
         Some(Step::Sync)
     }
 

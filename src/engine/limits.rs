@@ -29,8 +29,9 @@ pub const ROLL_BLOCKS: u32 = 1 + ENTRY_MAX_BLOCKS;
 /// Filled append buffers that may wait for the disk, per shard of a volume.
 pub const BATCHES_WAITING: usize = 4;
 
-/// Blocks of an append that is synced by the same request, header included: a write or two.
-pub const LONE_BLOCKS: u32 = 4;
+/// Blocks of an append that is synced by the same request, header included: what a few clients write
+/// who flush each write.
+pub const LONE_BLOCKS: u32 = 64;
 
 /// Append buffers under way to the disk at a time, per shard of a volume: a core that is busy with
 /// the next writes notices late that one has ended, and meanwhile the disk has the others.

@@ -180,6 +180,7 @@ impl<E: Env> Log<E> {
             let mut state = self.state.borrow_mut();
             if position > state.durable {
                 state.wanted.insert(position);
+                state.askers += 1;
             }
         }
         self.work.notify();

@@ -110,6 +110,9 @@ pub(super) struct State<E: Env> {
     /// Syncs since the segment that is being filled was taken into use, and of the one before.
     pub(super) syncs: u32,
     pub(super) syncs_before: u32,
+    /// How often a sync was asked for since the last one began, and before that one.
+    pub(super) askers: u32,
+    pub(super) askers_before: u32,
     /// A sync is under way. Full buffers are written beside it, for the next one.
     pub(super) syncing: bool,
     /// Somebody looks, at the latest when the oldest of it is as old as it may get.
@@ -153,6 +156,8 @@ impl<E: Env> State<E> {
             unsynced: Vec::new(),
             unsynced_bytes: 0,
             syncs: 0,
+            askers: 0,
+            askers_before: 0,
             syncs_before: 0,
             syncing: false,
             aging: false,
@@ -197,6 +202,19 @@ impl<E: Env> State<E> {
     /// Whether so little is written between two syncs that a segment is better pre-written.
     pub(super) fn is_flushed(&self, segment_blocks: u32) -> bool {
         self.syncs.max(self.syncs_before) >= segment_blocks / FLUSHED_BLOCKS
+    }
+
+    /// Begins a sync.
+    pub(super) fn begin_sync(&mut self) {
+        self.syncing = true;
+        self.askers_before = std::mem::take(&mut self.askers);
+    }
+
+    /// Whether what is logged waits for a flush: there is one after each write or so, of several
+    /// clients, which then share a request.
+    pub(super) fn awaits_flush(&self, segment_blocks: u32) -> bool {
+        let is_wanted = !self.wanted.is_empty() || self.closing;
+        !is_wanted && self.askers_before > 1 && self.is_flushed(segment_blocks)
     }
 
     pub(super) fn tail_file(&self) -> Option<FileNo> {

@@ -203,8 +203,9 @@ impl GlommioFile {
         let _in_flight = InFlight::new();
         let taken = self.open.dma.pre_allocate(BLOCK_BYTES as u64, true).await.map_err(plain);
         match taken.map_err(self.failed("sync")) {
-            // Some file systems count the space again, and some cannot reserve any.
-            Err(error) if error.is_no_space() || is_unsupported(&error) => Ok(()),
+            // Some file systems count the space again, some cannot reserve any, and one in memory,
+            // which has no journal, may be interrupted.
+            Err(error) if error.is_no_space() || is_no_proof(&error) => Ok(()),
             taken => taken,
         }
     }
@@ -344,8 +345,9 @@ fn whole_blocks(bytes: u64) -> bool {
     bytes.is_multiple_of(BLOCK_BYTES as u64)
 }
 
-fn is_unsupported(error: &DiskError) -> bool {
-    error.source.kind() == io::ErrorKind::Unsupported
+/// Whether an error says nothing of the journal.
+fn is_no_proof(error: &DiskError) -> bool {
+    matches!(error.source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::Interrupted)
 }
 
 fn failed(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> DiskError {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::direct;
 
@@ -59,7 +59,7 @@ impl Staging {
     /// that what it is asked for is not in the journal any more, and says that all is well (seen with
     /// Linux 6.18: in 1 of 600 such errors under load a new name was lost so).
     pub(super) fn prove(&self) -> io::Result<()> {
-        match fallocate(&self.lock, FallocateFlags::KEEP_SIZE, 0, 1) {
+        match retry_on_intr(|| fallocate(&self.lock, FallocateFlags::KEEP_SIZE, 0, 1)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT) => Ok(()),
             taken => Ok(taken?),
         }
