@@ -145,8 +145,28 @@ fn variable_names() -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
     #[test]
     fn the_command_line_is_consistent() {
-        super::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_meets_somebody_in_the_data_directory_begins_anew_once() {
+        let held = || LockError::Held { data_dir: "d".into(), holder: None };
+        let tries = Cell::new(0);
+        let meets = |others: u32| {
+            tries.set(0);
+            beside_a_server(|| {
+                tries.set(tries.get() + 1);
+                if tries.get() <= others { Err(held().into()) } else { Ok(()) }
+            })
+        };
+        assert!(meets(1).is_ok());
+        assert!(matches!(meets(9), Err(Error::Lock(LockError::Held { .. }))));
+        assert_eq!(tries.get(), 2);
     }
 }

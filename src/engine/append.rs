@@ -9,7 +9,9 @@
 //! 4. the sync has ended: all of it. Only now `durable` rises and flushes are answered.
 //!
 //! A small append that somebody waits for, after which and before which there is nothing, is written
-//! and synced by one request (steps 2 to 4 at once): it saves a lone client a fifth of a flush.
+//! and synced by one request (steps 2 to 4 at once): it saves a lone client a fifth of a flush. Where
+//! several clients flush what they write, the open buffer waits for the first flush, so that they
+//! share one request; step 1 lasts that much longer, and no longer than [`UNSYNCED_AGE`].
 //!
 //! A sync covers all segments written since the last one, oldest first, before `durable` rises: a
 //! durable record never follows a hole. A write or sync that fails stops the volume: nothing is
