@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::config::Resolved;
+use crate::config::{Resolved, Settings};
 use crate::control::LockError;
 use crate::control::limits::START_TIMEOUT;
 use crate::error::Error;
@@ -63,36 +63,36 @@ fn run(cli: &Cli) -> Result<(), Error> {
             serve::serve(&resolved.settings, (create, *replace), serve::serve_nbd)
         }
         Command::Volume { command } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             beside_a_server(|| volume::run(&settings, command))
         }
         Command::Snapshot { command } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             beside_a_server(|| snapshot::run(&settings, command))
         }
         Command::Clone { command } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             beside_a_server(|| clone::run(&settings, command))
         }
         Command::Gc { dry_run, volume, json, command } => {
             let wish = gc::Wish::of(*dry_run, command.as_ref())?;
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             beside_a_server(|| gc::run(&settings, wish, volume.as_ref(), *json))
         }
         Command::Import { name, image, size, resume, replace, json } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             let (size, resume, replace, json) = (*size, *resume, *replace, json.json);
             let wish = transfer::Import { name, image, size, resume, replace, json };
             beside_a_server(|| transfer::import(&settings, &wish))
         }
         Command::Export { from, image, resume, overwrite, json } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             let (resume, overwrite, json) = (*resume, *overwrite, json.json);
             let wish = transfer::Export { from, image, resume, overwrite, json };
             beside_a_server(|| transfer::export(&settings, &wish))
         }
         Command::Sfs { command } => {
-            let settings = load(cli, None, logging::Kind::OneShot)?.settings;
+            let settings = one_shot(cli)?;
             beside_a_server(|| sfs::run(&settings, command))
         }
         Command::Inspect { file, json } => inspect::inspect(file, json.json),
@@ -116,6 +116,11 @@ fn beside_a_server(command: impl Fn() -> Result<(), Error>) -> Result<(), Error>
         Err(Error::Lock(LockError::Held { .. })) if begun.elapsed() < START_TIMEOUT => command(),
         done => done,
     }
+}
+
+/// As [`load`], for a command that serves nobody.
+fn one_shot(cli: &Cli) -> Result<Settings, Error> {
+    Ok(load(cli, None, logging::Kind::OneShot)?.settings)
 }
 
 /// Resolves the settings of a command and starts its log.

@@ -135,8 +135,8 @@ fn who_waits_for_room_in_a_log_learns_that_the_disk_is_dead() {
     let patience = Duration::from_secs(3);
     client.stream.set_read_timeout(Some(patience)).expect("a timeout can be set");
     let body = vec![7; 256 << 10];
-    let mut writes = (0..).map(|n| ByteRange { offset: n << 18, length: 256 << 10 });
-    let waits = writes.by_ref().take(64).any(|at| {
+    let waits = (0..64).any(|n| {
+        let at = ByteRange { offset: n << 18, length: 256 << 10 };
         let fua = client.call(Request::Write(at), Flags::FUA, &body);
         matches!(fua, Err(error) if error.kind() == ErrorKind::WouldBlock)
     });

@@ -252,15 +252,13 @@ impl Directory {
     }
 
     fn sync(&self, directory: &Path) -> io::Result<()> {
-        let outcome = sync_directory(directory);
+        let outcome = sync_directory(directory).and_then(|()| self.staging.prove());
         if let Err(error) = &outcome
             && !is_missing(error)
         {
             self.failed.store(true, Ordering::Release);
         }
-        outcome?;
-        self.staging.prove().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
-        self.check()
+        outcome.and_then(|()| self.check())
     }
 
     /// Fails after a sync that failed.

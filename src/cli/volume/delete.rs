@@ -13,7 +13,7 @@ use crate::cli::output;
 use crate::cli::progress::Progress;
 use crate::config::{ByteSize, Settings, StoreUrl};
 use crate::control::lock::make_data_dir;
-use crate::control::{ControlClient, DataDirLock, LockError};
+use crate::control::{ControlClient, DataDirLock};
 use crate::error::Error;
 
 /// The JSON output.
@@ -88,13 +88,7 @@ fn delete_alone(settings: &Settings, name: &VolumeName, snapshots: bool) -> Resu
         return Err(error.into());
     }
     make_data_dir(&settings.data_dir)?;
-    let _lock = match DataDirLock::acquire(settings) {
-        Err(error @ LockError::Held { .. }) => {
-            // A server that has just started, or that is stopping.
-            return Err(error.into());
-        }
-        other => other?,
-    };
+    let _lock = DataDirLock::acquire(settings)?;
     let progress = Progress::start(format!("deleting {name}"));
     let turn = SnapshotId(random_id()?);
     let deleted = block_on(clones::delete_volume(&store, name, snapshots, turn));

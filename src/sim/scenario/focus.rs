@@ -26,7 +26,8 @@ impl Scenario {
         self
     }
 
-    /// The same world, but for its disk, which fails in each of its lives while many wait for syncs of single shards.
+    /// The same world, but for its disk, which fails in each of its lives while many wait for syncs of
+    /// single shards.
     #[must_use]
     pub fn failing(mut self) -> Self {
         self.disk_error_one_in = 1;
