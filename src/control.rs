@@ -125,6 +125,20 @@ pub enum Op {
         /// How long to try.
         seconds: u64,
     },
+    /// Which snapshots of this volume are made, and on their way to the store? Answered with
+    /// [`Answer::Snapshots`].
+    ComingSnapshots {
+        /// Name of the volume.
+        volume: String,
+    },
+    /// Wait until those are in the store. Answered with [`Answer::Settled`]; refused as
+    /// [`ErrorKind::Retry`] when the time is over.
+    SettleSnapshots {
+        /// Name of the volume.
+        volume: String,
+        /// How long to wait.
+        seconds: u64,
+    },
     /// Delete this snapshot; refused as [`ErrorKind::Busy`] while clients read it or clones need
     /// it. Answered with [`Answer::Deleted`].
     DeleteSnapshot {
@@ -182,6 +196,7 @@ impl Op {
             | Self::Status { .. }
             | Self::Volumes
             | Self::DropLog { .. }
+            | Self::ComingSnapshots { .. }
             | Self::Flattening { .. } => limits::SHORT_OP_TIMEOUT,
             Self::Attach { .. } => limits::ATTACH_TIMEOUT,
             Self::ShareSockets { .. } | Self::Leave { .. } => limits::HAND_OVER_TIMEOUT,
@@ -193,6 +208,7 @@ impl Op {
             | Self::Resize { seconds, .. }
             | Self::CreateSnapshot { seconds, .. }
             | Self::CreateSnapshots { seconds, .. }
+            | Self::SettleSnapshots { seconds, .. }
             | Self::Clone { seconds, .. } => {
                 Duration::from_secs(*seconds).min(MAX_WAIT) + limits::SHORT_OP_TIMEOUT
             }
@@ -237,9 +253,11 @@ pub enum Answer {
     Resized(Resized),
     /// To [`Op::CreateSnapshot`].
     Snapshot(SnapshotInfo),
-    /// To [`Op::CreateSnapshots`].
+    /// To [`Op::SettleSnapshots`].
+    Settled,
+    /// To [`Op::CreateSnapshots`] and [`Op::ComingSnapshots`].
     Snapshots {
-        /// In the order of the volumes.
+        /// In the order of the volumes, or of their making.
         snapshots: Vec<SnapshotInfo>,
     },
     /// To [`Op::Clone`].

@@ -49,7 +49,13 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
             | Bug::DiffOfPagesOnly
             | Bug::GroupCutApart
             | Bug::FlattenCopiesNothing
-            | Bug::FlattenUnpinsFirst,
+            | Bug::FlattenUnpinsFirst
+            | Bug::NameForgotten
+            | Bug::NameBeforeSync
+            | Bug::NameLeavesMemory
+            | Bug::NamedCutCoversAll
+            | Bug::NamedAfterManifest
+            | Bug::OlderReplayed,
         ) => drawn.copied(),
         _ => drawn,
     }

@@ -145,7 +145,7 @@ pub struct Snapshot {
     pub created_unix_ms: u64,
     /// Number of the manifest.
     pub seq: ManifestSeq,
-    /// The manifest of its cut, as it was published.
+    /// The manifest of its cut.
     pub manifest: Manifest,
 }
 
@@ -242,8 +242,8 @@ impl SnapshotError {
     }
 }
 
-/// Puts a snapshot whose manifest is published, by one who knows that nothing newer was
-/// acknowledged before the call.
+/// Puts a snapshot whose manifest is published, or will be by whoever has the volume: all that it
+/// refers to is in the store.
 ///
 /// 1. Look whether a snapshot of this name is being deleted. *A power cut leaves* nothing.
 /// 2. Put the object, if its name is free. *After*: the snapshot exists.

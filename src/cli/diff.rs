@@ -13,6 +13,7 @@ use super::volume::error::VolumeError;
 use super::volume::{known, store};
 use crate::config::{ByteSize, Settings};
 use crate::error::Error;
+use crate::server::limits::SETTLE_TIMEOUT;
 
 /// The JSON output.
 #[derive(Serialize)]
@@ -45,7 +46,11 @@ pub(super) fn diff(
     (from, to): (&SnapshotName, Option<&SnapshotName>),
     json: bool,
 ) -> Result<(), Error> {
-    store::agree_with_server(settings)?;
+    if let Some(mut server) = store::server(settings)? {
+        let what = format!("waiting for the snapshots of {volume} to be in the store");
+        let _progress = Progress::start(what);
+        server.settle_snapshots(volume.to_string(), SETTLE_TIMEOUT)?;
+    }
     let store = store::open(settings)?;
     let known = known(&store, volume)?;
     let (id, newest) = (known.id, known.manifest);

@@ -147,7 +147,8 @@ Examples:
   krait snapshot create --group data,log before-upgrade
       Both volumes at one instant: data@before-upgrade and log@before-upgrade
 
-With a server, clients go on meanwhile, and none of their requests waits. The snapshot is one instant
+With a server, clients go on meanwhile, and none of their requests waits. It is made when the server's log
+has it, as durable as what a client has flushed, and comes to the store with the next upload. It is one instant
 between the call and its return: what a file system in a guest has not written yet is not in it. It is
 an export of its own, VOLUME@NAME, which any host can read and nobody can write to. It takes no space
 but for what the volume changes later. Without a server a volume that this host has is opened,
@@ -156,6 +157,7 @@ another one was sent is in its snapshot if that write is; all of them are made, 
 the name is taken; 9: the time is over, and there is no snapshot; 10: another host has the volume.";
 
 pub(super) const SNAPSHOT_LIST: &str = "\
+STORED says `soon` of a snapshot that only the server's log has yet: \"manifest\": null in JSON.
 Exit code 6: snapshots that cannot be read are listed as damaged; the others are listed all the same.";
 
 pub(super) const SNAPSHOT_DIFF: &str = "\

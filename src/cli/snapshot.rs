@@ -56,8 +56,8 @@ pub(super) struct SnapshotView {
     /// RFC 3339, UTC.
     created: String,
     size_bytes: u64,
-    /// Number of the manifest that it holds.
-    manifest: u64,
+    /// Number of the manifest that it holds; `None` while it is on its way to the store.
+    manifest: Option<u64>,
     /// Volumes that were cloned from it.
     clones: Vec<String>,
 }
@@ -139,7 +139,11 @@ struct ListView {
 }
 
 fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Error> {
-    store::agree_with_server(settings)?;
+    // Asked first: what comes to the store meanwhile is seen there.
+    let coming = match store::server(settings)? {
+        Some(mut server) => server.coming_snapshots(volume.to_string())?,
+        None => Vec::new(),
+    };
     let store = store::open(settings)?;
     let id = known(&store, volume)?.id;
     let mut view =
@@ -162,6 +166,12 @@ fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Erro
             Err(error @ NameError::Grammar { .. }) => view.damaged.push(error.to_string()),
         }
     }
+    for info in coming {
+        if view.snapshots.iter().all(|stored| stored.name != info.name) {
+            view.snapshots.push(SnapshotView::new(info, Vec::new()));
+        }
+    }
+    view.snapshots.sort_by(|one, other| one.name.cmp(&other.name));
     if json {
         output::print_json(&view)?;
     } else {
@@ -178,6 +188,7 @@ fn list_text(view: &ListView) -> String {
         ("NAME", Align::Left),
         ("SIZE", Align::Right),
         ("CREATED", Align::Left),
+        ("STORED", Align::Left),
         ("CLONES", Align::Left),
     ];
     let mut table = Table::new(&columns);
@@ -186,6 +197,7 @@ fn list_text(view: &ListView) -> String {
             snapshot.name.clone(),
             ByteSize(snapshot.size_bytes).to_string(),
             snapshot.created.clone(),
+            if snapshot.manifest.is_some() { "yes" } else { "soon" }.to_owned(),
             snapshot.clones.join(", "),
         ]);
     }

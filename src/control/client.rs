@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::lock::DataDirLock;
 use super::pass::Receiving;
@@ -252,6 +253,33 @@ impl ControlClient {
         let seconds = timeout.duration().as_secs();
         match self.ask(&Op::CreateSnapshots { volumes, name, seconds })? {
             Answer::Snapshots { snapshots } => Ok(snapshots),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// The snapshots of a volume that are on their way to the store.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn coming_snapshots(&mut self, volume: String) -> Result<Vec<SnapshotInfo>, ControlError> {
+        match self.ask(&Op::ComingSnapshots { volume })? {
+            Answer::Snapshots { snapshots } => Ok(snapshots),
+            _ => Err(ControlError::Unexpected { path: self.path.clone() }),
+        }
+    }
+
+    /// Waits until those are in the store.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`crate::error::ErrorKind::Retry`] when the time is over.
+    pub fn settle_snapshots(
+        &mut self,
+        volume: String,
+        timeout: Duration,
+    ) -> Result<(), ControlError> {
+        let seconds = timeout.as_secs();
+        match self.ask(&Op::SettleSnapshots { volume, seconds })? {
+            Answer::Settled => Ok(()),
             _ => Err(ControlError::Unexpected { path: self.path.clone() }),
         }
     }

@@ -161,8 +161,8 @@ pub struct SnapshotInfo {
     pub id: String,
     /// When it was made, in milliseconds since 1970.
     pub created_unix_ms: u64,
-    /// Number of the manifest that it holds.
-    pub manifest: u64,
+    /// Number of the manifest that it holds; `None` while it is on its way to the store.
+    pub manifest: Option<u64>,
     /// Size of the volume in it.
     pub size_bytes: u64,
 }
@@ -176,7 +176,7 @@ impl SnapshotInfo {
             name: header.name.to_string(),
             id: header.id.to_string(),
             created_unix_ms: header.created_unix_ms,
-            manifest: header.seq.0,
+            manifest: (header.seq.0 > 0).then_some(header.seq.0),
             size_bytes: header.size_bytes,
         }
     }

@@ -86,6 +86,8 @@ fn core_0(requests: &async_channel::Receiver<ControlRequest>) {
             | Op::Resize { .. }
             | Op::CreateSnapshot { .. }
             | Op::CreateSnapshots { .. }
+            | Op::ComingSnapshots { .. }
+            | Op::SettleSnapshots { .. }
             | Op::DeleteSnapshot { .. }
             | Op::Clone { .. }
             | Op::Flatten { .. }

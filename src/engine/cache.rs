@@ -1,13 +1,14 @@
 //! The memory cache of one core: 4 KiB blocks of all its volumes in a slab of bounded size.
 //!
 //! A cached block is the newest version of that block, or one that was set aside because a cut
-//! wants it that is being sealed. A block has a home in the log or in a chunk, so its slot may be
+//! wants it that is not published yet. A block has a home in the log or in a chunk, so its slot may be
 //! reused at any time, unless it is held: then it lives here alone, see [`super::unlogged`].
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use ahash::AHashMap;
-use wal::{BLOCK_BYTES, ShardBlock, ShardRun};
+use wal::{BLOCK_BYTES, Epoch, ShardBlock, ShardRun};
 
 use super::limits::{CACHE_SLAB_BLOCKS, CACHE_SPARE_SLABS};
 use super::signal::Signal;
@@ -20,18 +21,28 @@ pub struct VolumeNo(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
     volume: VolumeNo,
-    /// The version that a cut wants, not the newest one.
-    aside: bool,
+    /// The cut that wants this version; `None`: it is the newest one.
+    aside: Option<CutTag>,
     block: ShardBlock,
+}
+
+/// Tells the cuts of a volume apart that are not published yet, in little space.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CutTag(NonZeroU32);
+
+impl From<Epoch> for CutTag {
+    fn from(epoch: Epoch) -> Self {
+        Self(NonZeroU32::MIN.saturating_add((epoch.0 % u64::from(u32::MAX)) as u32))
+    }
 }
 
 impl Key {
     fn newest(volume: VolumeNo, block: ShardBlock) -> Self {
-        Self { volume, aside: false, block }
+        Self { volume, aside: None, block }
     }
 
-    fn aside(volume: VolumeNo, block: ShardBlock) -> Self {
-        Self { volume, aside: true, block }
+    fn aside(volume: VolumeNo, cut: CutTag, block: ShardBlock) -> Self {
+        Self { volume, aside: Some(cut), block }
     }
 }
 
@@ -139,11 +150,11 @@ impl BlockCache {
         self.index.get(&Key::newest(volume, block)).map(|slot| self.bytes(*slot))
     }
 
-    /// Keeps the newest version of a block, if it is here, for the cut that is being sealed: it is
-    /// about to be replaced. One that is held is held on.
-    pub fn set_aside(&mut self, volume: VolumeNo, block: ShardBlock) -> bool {
+    /// Keeps the newest version of a block, if it is here, for a cut: it is about to be replaced.
+    /// One that is held is held on.
+    pub fn set_aside(&mut self, volume: VolumeNo, cut: CutTag, block: ShardBlock) -> bool {
         let Some(slot) = self.index.remove(&Key::newest(volume, block)) else { return false };
-        let aside = Key::aside(volume, block);
+        let aside = Key::aside(volume, cut, block);
         self.slots[slot as usize].key = Some(aside);
         let before = self.index.insert(aside, slot);
         assert!(before.is_none(), "a block has one version in a cut");
@@ -152,14 +163,21 @@ impl BlockCache {
 
     /// A block that was set aside, if it is still here.
     #[must_use]
-    pub fn peek_aside(&self, volume: VolumeNo, block: ShardBlock) -> Option<&[u8]> {
-        self.index.get(&Key::aside(volume, block)).map(|slot| self.bytes(*slot))
+    pub fn peek_aside(&self, volume: VolumeNo, cut: CutTag, block: ShardBlock) -> Option<&[u8]> {
+        self.index.get(&Key::aside(volume, cut, block)).map(|slot| self.bytes(*slot))
     }
 
     /// Forgets a block that was set aside: the cut has it.
-    pub fn drop_aside(&mut self, volume: VolumeNo, block: ShardBlock) {
-        if let Some(slot) = self.index.remove(&Key::aside(volume, block)) {
+    pub fn drop_aside(&mut self, volume: VolumeNo, cut: CutTag, block: ShardBlock) {
+        if let Some(slot) = self.index.remove(&Key::aside(volume, cut, block)) {
             self.release(slot);
+        }
+    }
+
+    /// Something else has a block now that was set aside.
+    pub fn let_aside_go(&mut self, volume: VolumeNo, cut: CutTag, block: ShardBlock) {
+        if let Some(&slot) = self.index.get(&Key::aside(volume, cut, block)) {
+            self.end_hold(slot);
         }
     }
 
@@ -231,7 +249,7 @@ impl BlockCache {
         }
         let inside = |key: &Key| {
             let is_in = key.block >= start && key.block.0 - start.0 < count;
-            key.volume == volume && is_in && !key.aside
+            key.volume == volume && is_in && key.aside.is_none()
         };
         for slot in 0..self.slots.len() as u32 {
             if let Some(key) = self.slots[slot as usize].key.filter(inside) {
@@ -325,6 +343,7 @@ mod tests {
     use super::*;
 
     const VOLUME: VolumeNo = VolumeNo(7);
+    const CUT: CutTag = CutTag(NonZeroU32::MIN);
 
     fn content(tag: u8) -> Vec<u8> {
         vec![tag; BLOCK_BYTES]
@@ -372,13 +391,18 @@ mod tests {
     fn what_a_cut_wants_outlives_the_block_that_replaced_it() {
         let mut cache = BlockCache::new(4);
         cache.put(VOLUME, ShardBlock(1), &content(1));
-        assert!(cache.set_aside(VOLUME, ShardBlock(1)));
+        assert!(cache.set_aside(VOLUME, CUT, ShardBlock(1)));
         assert_eq!(cache.get(VOLUME, ShardBlock(1)), None, "it is not the newest any more");
         cache.put(VOLUME, ShardBlock(1), &content(2));
         cache.forget(VOLUME, ShardBlock(0), 8);
-        assert_eq!(cache.peek_aside(VOLUME, ShardBlock(1)), Some(&content(1)[..]));
-        cache.drop_aside(VOLUME, ShardBlock(1));
-        assert_eq!(cache.peek_aside(VOLUME, ShardBlock(1)), None);
+        let later = CutTag::from(Epoch(8));
+        cache.put(VOLUME, ShardBlock(1), &content(3));
+        assert!(cache.set_aside(VOLUME, later, ShardBlock(1)));
+        assert_eq!(cache.peek_aside(VOLUME, CUT, ShardBlock(1)), Some(&content(1)[..]));
+        assert_eq!(cache.peek_aside(VOLUME, later, ShardBlock(1)), Some(&content(3)[..]));
+        cache.drop_aside(VOLUME, CUT, ShardBlock(1));
+        cache.drop_aside(VOLUME, later, ShardBlock(1));
+        assert_eq!(cache.peek_aside(VOLUME, CUT, ShardBlock(1)), None);
         assert_eq!(cache.blocks(), 0);
     }
 
@@ -434,7 +458,7 @@ mod tests {
     fn a_volume_that_goes_takes_what_was_set_aside_along() {
         let mut cache = BlockCache::new(8);
         cache.hold(VOLUME, ShardBlock(1), &content(1));
-        assert!(cache.set_aside(VOLUME, ShardBlock(1)));
+        assert!(cache.set_aside(VOLUME, CUT, ShardBlock(1)));
         cache.hold(VOLUME, ShardBlock(1), &content(2));
         cache.put(VolumeNo(8), ShardBlock(1), &content(3));
         cache.forget_volume(VOLUME);

@@ -132,7 +132,7 @@ impl<E: Env> Coordinator<E> {
         .await?;
         let blocks: u64 = chunks.iter().map(|index| index.crcs().len() as u64).sum();
         let chunks = Arc::new(chunks);
-        for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone())).await {
+        for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone(), None)).await {
             outcome?;
         }
         self.fold_if_due().await?;

@@ -1,21 +1,15 @@
-//! The coordinator of an open volume: makes cuts and publishes manifests.
-//!
-//! What a power cut leaves after each step of a cut:
-//! 1. the epoch ended, shards froze: nothing on disk changed.
-//! 2. all chunks of the cut are durable: garbage that no manifest names; the log has everything.
-//! 3. the manifest is durable: the cut is what a host without this log recovers. This one skips
-//!    what the cut covers in its log.
-//! 4. shards applied it and gave segments back; old manifests are gone: as step 3.
+//! The coordinator of an open volume: sees to it that cuts are made as they fall due, see [`super::cut`].
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunk::{ChunkBuilder, ChunkIndex, Content, Cut, Manifest, ManifestSeq};
+use chunk::{Manifest, ManifestSeq};
 use wal::disk::Disk;
 use wal::runtime::Runtime;
-use wal::{Epoch, HoleKind, Lsn, ShardId};
+use wal::{Epoch, ShardId};
 
 use super::Env;
 use super::cache::VolumeNo;
@@ -23,16 +17,14 @@ use super::collect::Collector;
 use super::core::Core;
 use super::error::VolumeError;
 use super::flatten::Flattener;
-use super::group::Grouping;
 use super::limits::{RETRY_FIRST, RETRY_LONGEST};
 use super::mesh::CoreId;
-use super::message::{Answer, Ask, Counts, ObjectIds, Sealed, ShardAsk};
-use super::packer::Packer;
+use super::message::{Answer, Ask, Counts, ObjectIds, ShardAsk};
+use super::named::Named;
 use super::peers::Outcome;
 use super::shared::Shared;
 use super::signal::Signal;
 use super::turn::Turn;
-use super::uploads::Uploads;
 
 /// In charge of one open volume; lives on the volume's home core.
 pub struct Coordinator<E: Env> {
@@ -51,31 +43,38 @@ pub struct Coordinator<E: Env> {
     /// The size is being changed.
     pub(super) resizing: Turn,
     pub(super) flattener: Flattener,
-    pub(super) grouping: Grouping,
     pub(super) collector: Collector,
     /// Log files of earlier openings, until the first cut covers them.
     leftovers: RefCell<Vec<String>>,
     /// When the oldest write since the last cut was noted.
-    dirty_since: Cell<Option<Duration>>,
+    pub(super) dirty_since: Cell<Option<Duration>>,
     /// When the oldest write of the cut that is being made was noted.
-    cutting_since: Cell<Option<Duration>>,
+    pub(super) cutting_since: Cell<Option<Duration>>,
     /// When the last cut was published.
-    published_at: Cell<Option<Duration>>,
+    pub(super) published_at: Cell<Option<Duration>>,
     /// Bytes that earlier cuts counted.
     pub(super) written: Cell<u64>,
-    urgent: Cell<bool>,
+    pub(super) urgent: Cell<bool>,
     /// Drains asked for, and those answered.
     asked: Cell<u64>,
     drained: Cell<u64>,
     ending: Cell<bool>,
-    ended: Cell<bool>,
+    pub(super) ended: Cell<bool>,
     /// The epoch of a cut that failed half-way, to be tried again.
     pub(super) unfinished: Cell<Option<Epoch>>,
+    /// The first epoch that no cut of this opening has.
+    pub(super) next_epoch: Cell<Epoch>,
+    /// Cuts that become snapshots, oldest first.
+    pub(super) named: RefCell<VecDeque<Named>>,
+    /// How many of them were published.
+    pub(super) landed: Cell<u64>,
+    /// Who keeps cuts from beginning, see [`super::group`].
+    pub(super) holds: Cell<u32>,
     /// Whether the newest manifest has made one too old that is still there.
     pub(super) prunes: Cell<bool>,
     /// Whether older manifests than the one whose turn it is may still be there.
     pub(super) prunes_all: Cell<bool>,
-    changed: Signal,
+    pub(super) changed: Signal,
 }
 
 /// Why the coordinator wakes.
@@ -86,15 +85,17 @@ enum Wake {
 
 impl<E: Env> Coordinator<E> {
     /// A coordinator for a volume whose shards are open; `leftovers` are paths of log files that
-    /// the first cut makes useless.
+    /// the first cut of this opening makes useless, `named` are cuts of earlier ones.
     pub fn new(
         core: Rc<Core<E>>,
         volume: VolumeNo,
         shared: Arc<Shared>,
         newest: (ManifestSeq, Manifest),
         leftovers: Vec<String>,
+        named: Vec<Named>,
     ) -> Rc<Self> {
         let shards = u64::from(shared.layout.shards());
+        let next_epoch = Cell::new(shared.epoch());
         Rc::new(Self {
             core,
             volume,
@@ -106,7 +107,6 @@ impl<E: Env> Coordinator<E> {
             rooting: Turn::default(),
             resizing: Turn::default(),
             flattener: Flattener::default(),
-            grouping: Grouping::default(),
             collector: Collector::default(),
             leftovers: RefCell::new(leftovers),
             dirty_since: Cell::new(None),
@@ -119,6 +119,10 @@ impl<E: Env> Coordinator<E> {
             ending: Cell::new(false),
             ended: Cell::new(false),
             unfinished: Cell::new(None),
+            next_epoch,
+            named: RefCell::new(named.into()),
+            landed: Cell::new(0),
+            holds: Cell::new(0),
             prunes: Cell::new(false),
             prunes_all: Cell::new(true),
             changed: Signal::default(),
@@ -135,9 +139,12 @@ impl<E: Env> Coordinator<E> {
         self.unfinished.get().is_some()
     }
 
-    /// Takes note that a cut is half done that others began.
-    pub(super) fn note_unfinished(&self) {
-        self.urgent.set(true);
+    /// Takes note of a cut that becomes a snapshot.
+    pub(super) fn add_named(&self, new: Named) {
+        let mut named = self.named.borrow_mut();
+        let at = named.partition_point(|other| other.epoch < new.epoch);
+        named.insert(at, new);
+        drop(named);
         self.changed.notify();
     }
 
@@ -194,24 +201,27 @@ impl<E: Env> Coordinator<E> {
             }
             let asked = self.asked.get();
             let turn = self.cutting.take().await;
-            // Looked at now: who had the turn before may have left a cut half done.
-            let resumes = self.unfinished.get().is_some();
-            let mut cut = self.cut_only().await;
-            if cut.is_ok() && !resumes {
+            let held = || (self.holds.get() == 0 || self.shared.alive().is_err()).then_some(());
+            self.changed.until(held).await;
+            // Looked at now: who had the turn before may have left a cut half done, and one that is
+            // named ended when that was asked for.
+            let is_older = self.unfinished.get().is_some() || !self.named.borrow().is_empty();
+            let mut cut = self.cut().await;
+            if cut.is_ok() && !is_older {
                 // Who waits for the cut does not wait for the map to be folded.
                 self.drained.set(asked);
                 self.changed.notify();
             }
             if cut.is_ok() {
                 self.tidy().await;
-                cut = self.fold_if_due().await;
+                cut = self.fold_if_due().await.and(cut);
             }
             drop(turn);
             match cut {
                 // It ended where it first began: what was written or asked for since, or is to
                 // be the last word, takes another one.
-                Ok(()) if resumes => self.urgent.set(true),
-                Ok(()) => {
+                Ok(is_named) if is_older => self.urgent.set(self.urgent.get() || !is_named),
+                Ok(_) => {
                     pause = RETRY_FIRST;
                     if matches!(wake, Wake::End) {
                         break;
@@ -243,92 +253,9 @@ impl<E: Env> Coordinator<E> {
         });
         let full = self.shared.dirty_bytes() >= self.core.tuning.cut_bytes();
         let asked = self.asked.get() > self.drained.get();
+        let named = !self.named.borrow().is_empty();
         let stopped = self.shared.alive().is_err();
-        (self.urgent.get() || aged || full || asked || stopped).then_some(Wake::Cut)
-    }
-
-    /// Makes one cut, and folds the map if that is due. If it fails it may be tried again: the shards
-    /// keep what they froze.
-    pub(super) async fn cut(&self) -> Result<(), VolumeError> {
-        self.cut_only().await?;
-        self.fold_if_due().await
-    }
-
-    async fn cut_only(&self) -> Result<(), VolumeError> {
-        self.urgent.set(false);
-        let since = self.dirty_since.take();
-        self.cutting_since.set(self.cutting_since.get().or(since));
-        self.written.set(self.written.get() + self.shared.reset_dirty());
-        let epoch = self.unfinished.get().unwrap_or_else(|| self.shared.end_epoch());
-        self.unfinished.set(Some(epoch));
-        let mut positions = Vec::new();
-        let (mut chunks, mut rests) = (Vec::new(), Vec::new());
-        for (shard, outcome) in self.ask_all(|_| ShardAsk::Seal(epoch)).await {
-            let Answer::Sealed(Sealed { chunks: full, rest, position }) = outcome? else {
-                unreachable!("sealing is answered by what was sealed")
-            };
-            positions.push((shard, position));
-            chunks.extend(full);
-            rests.extend(rest);
-        }
-        chunks.extend(self.pack(epoch, rests).await?);
-        if !chunks.is_empty() {
-            self.publish_cut(epoch, positions, &chunks).await?;
-        }
-        self.unfinished.set(None);
-        self.cutting_since.set(None);
-        self.published_at.set(Some(self.core.runtime.now()));
-        let chunks = Arc::new(chunks);
-        for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone())).await {
-            outcome?;
-        }
-        self.remove_leftovers().await;
-        Ok(())
-    }
-
-    /// Names the chunks of a cut in a new manifest.
-    async fn publish_cut(
-        &self,
-        epoch: Epoch,
-        positions: Vec<(ShardId, Lsn)>,
-        chunks: &[ChunkIndex],
-    ) -> Result<(), VolumeError> {
-        let cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
-        self.publish(|manifest| {
-            manifest.cut = cut;
-            manifest.unfolded.extend(chunks.iter().map(|index| index.info().id));
-        })
-        .await
-    }
-
-    /// Packs what was too little for chunks of single shards, and uploads it.
-    pub(super) async fn pack(
-        &self,
-        epoch: Epoch,
-        mut rests: Vec<ChunkBuilder>,
-    ) -> Result<Vec<ChunkIndex>, VolumeError> {
-        if rests.len() == 1 {
-            let uploads = Uploads::new(self.core.clone(), self.shared.clone());
-            let permit = self.core.uploads.take().await;
-            uploads.start_chunk(permit, rests.remove(0))?;
-            uploads.finish().await?;
-            return Ok(uploads.take_chunks());
-        }
-        let mut packer = Packer::new(&self.core, &self.shared, &self.ids, epoch);
-        for rest in &rests {
-            for entry in rest.entries() {
-                let (extent, filter) = (entry.extent, entry.filter);
-                match entry.content {
-                    Content::Zero => packer.hole(HoleKind::Zero, extent, filter).await?,
-                    Content::Discard => packer.hole(HoleKind::Discard, extent, filter).await?,
-                    Content::Data(first) => {
-                        let payload = rest.payload(first, extent.count() as u32);
-                        packer.data(extent.lba(), payload).await?;
-                    }
-                }
-            }
-        }
-        packer.finish_all().await
+        (self.urgent.get() || aged || full || asked || named || stopped).then_some(Wake::Cut)
     }
 
     /// Log files of earlier openings hold nothing that the newest manifest lacks.

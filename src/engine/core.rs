@@ -250,17 +250,20 @@ impl<E: Env> Core<E> {
             Ask::Resize(volume, to) => {
                 self.home_of(volume)?.resize(to).await.map(|()| Answer::Done)
             }
-            Ask::Hold(volume, patience) => {
-                self.home_of(volume)?.hold(patience).await.map(|()| Answer::Done)
-            }
-            Ask::AwaitCut(volume) => self.home_of(volume)?.await_cut().await.map(|()| Answer::Done),
-            Ask::PutCut(volume, new) => {
-                let made = self.home_of(volume)?.put_cut(*new).await?;
+            Ask::Coming(volume) => Ok(Answer::Coming(self.home_of(volume)?.coming())),
+            Ask::SettleVolume(volume) => self.settle_registered(volume).await,
+            Ask::Settle(volume) => self.home_of(volume)?.settle().await.map(|()| Answer::Done),
+            Ask::Hold(volume, new) => self.home_of(volume)?.hold(&new).await.map(|()| Answer::Done),
+            Ask::NameCut(volume, epoch, new) => {
+                let made = self.home_of(volume)?.name_held(epoch, *new).await?;
                 Ok(Answer::Snapshot(Box::new(made)))
             }
             Ask::LetGo(volume) => {
-                self.home_of(volume)?.let_group_go();
+                self.home_of(volume)?.let_go_of_cuts();
                 Ok(Answer::Done)
+            }
+            Ask::TakeBack(volume, made) => {
+                self.home_of(volume)?.take_back(&made).await.map(|()| Answer::Done)
             }
             Ask::Drain(volume) => self.home_of(volume)?.drain().await.map(|()| Answer::Done),
             Ask::Collect(volume) => {

@@ -48,7 +48,7 @@ pub enum VolumeError {
     #[error(transparent)]
     Snapshot(std::sync::Arc<SnapshotError>),
     /// The store took too long for a snapshot's cut; all is as if it had not been asked for.
-    #[error("volume {volume}: the store did not take all in time, so no snapshot was made")]
+    #[error("volume {volume}: its log did not take all in time, so no snapshot was made")]
     Late {
         /// The volume's id.
         volume: String,

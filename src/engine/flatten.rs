@@ -188,6 +188,7 @@ impl<E: Env> Coordinator<E> {
         };
         let Some(parent) = parent else { return Ok(Flattened::default()) };
         if inherits {
+            self.settle().await?;
             self.no_snapshot_inherits().await?;
             while !planted::is(Bug::FlattenCopiesNothing) && self.pass().await? > 0 {}
         }
@@ -293,7 +294,7 @@ impl<E: Env> Coordinator<E> {
             let blocks: u64 = chunks.iter().map(|index| index.crcs().len() as u64).sum();
             seen.copied_bytes += blocks * BLOCK_BYTES as u64;
             let chunks = Arc::new(chunks);
-            for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone())).await {
+            for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone(), None)).await {
                 outcome?;
             }
             self.fold_if_due().await?;

@@ -1,27 +1,30 @@
-//! The dirty part of a shard as it was at a cut, until the manifest of the cut is published.
+//! The dirty parts of a shard as they were at cuts, until the manifests of those are published.
 
 use std::cell::{Cell, RefCell};
 
 use chunk::ExtentMap;
 use wal::planted::{self, Bug};
-use wal::{Lsn, ShardBlock, ShardRun};
+use wal::{Epoch, Lsn, ShardBlock, ShardRun};
 
-use super::cache::{BlockCache, VolumeNo};
+use super::Env;
+use super::cache::{BlockCache, CutTag, VolumeNo};
 use super::limits::POUR_BLOCKS;
 use super::place::Place;
-use super::shard::Maps;
+use super::shard::{Maps, Shard};
 
 /// Two planted bugs at once.
 fn takes_newest() -> bool {
     planted::is(Bug::CutTakesNewest) || planted::is(Bug::FrozenMemoryReplaced)
 }
 
-/// The blocks of a cut.
+/// The blocks of a cut that were written since the one before.
 pub(super) struct Frozen {
+    /// The epoch that it ended.
+    pub(super) epoch: Epoch,
     /// Where they are.
     pub(super) map: ExtentMap<Place>,
-    /// Newest record of the cut.
-    pub(super) position: Lsn,
+    /// Newest record of the cut; none if an earlier opening made it.
+    pub(super) position: Option<Lsn>,
     /// All blocks below that are in the log have been packed into chunks.
     packed_below: Cell<ShardBlock>,
     /// Blocks that the cache keeps for the cut.
@@ -30,16 +33,21 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// A cut of which nothing is packed yet.
-    pub(super) fn new(map: ExtentMap<Place>, position: Lsn) -> Self {
+    pub(super) fn new(epoch: Epoch, map: ExtentMap<Place>, position: Option<Lsn>) -> Self {
         let packed_below = Cell::new(ShardBlock(0));
-        Self { map, position, packed_below, aside: RefCell::default() }
+        Self { epoch, map, position, packed_below, aside: RefCell::default() }
+    }
+
+    /// What the cache knows it by.
+    pub(super) fn tag(&self) -> CutTag {
+        self.epoch.into()
     }
 
     /// The blocks of `run`, and all before it, are in chunks: their memory may go.
     pub(super) fn packed(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
         self.packed_below.set(run.end());
         for block in run.start.0..run.end().0 {
-            cache.drop_aside(volume, ShardBlock(block));
+            cache.drop_aside(volume, self.tag(), ShardBlock(block));
         }
     }
 
@@ -48,53 +56,135 @@ impl Frozen {
         let mut aside = self.aside.borrow_mut();
         let some = aside.len().saturating_sub(POUR_BLOCKS as usize)..;
         for block in aside.drain(some) {
-            cache.drop_aside(volume, block);
+            cache.drop_aside(volume, self.tag(), block);
         }
         !aside.is_empty()
     }
 }
 
+/// A part of what no manifest covers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Layer {
+    /// A cut, as an index into `frozen`: later ones are newer.
+    Frozen(usize),
+    /// What was written since all cuts.
+    Dirty,
+}
+
 impl Maps {
-    /// Before `run` is overwritten: what the cut that is being sealed still wants of it stays in
-    /// the memory cache. Of what is in the log, that is what the cache has: it would have to be read
-    /// back, which for blocks that are written again and again takes longer than all other sealing.
-    /// What only memory has stays until the cut is published, as sealing may begin again.
-    pub(super) fn set_aside(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
-        let Some(frozen) = &self.frozen else { return };
-        for (part, place) in frozen.map.iter_range(run) {
+    /// Hands out the parts of a run with the newest place of each that no manifest covers, in order.
+    pub(super) fn each_layer(
+        &self,
+        run: ShardRun,
+        mut found: impl FnMut(ShardRun, Option<(Layer, Place)>),
+    ) {
+        for (part, place) in self.dirty.iter_range(run) {
             match place {
-                Some(Place::Log(_)) if part.end() > frozen.packed_below.get() => {}
-                Some(Place::Memory) if !planted::is(Bug::FrozenMemoryReplaced) => {}
-                _ => continue,
-            }
-            // A block that was overwritten since is not cached in the version of the cut.
-            for (part, newer) in self.dirty.iter_range(part) {
-                if newer.is_none() {
-                    let kept = |block: &ShardBlock| cache.set_aside(volume, *block);
-                    let blocks = (part.start.0..part.end().0).map(ShardBlock);
-                    frozen.aside.borrow_mut().extend(blocks.filter(kept));
-                }
+                Some(place) => found(part, Some((Layer::Dirty, place))),
+                None => self.each_frozen(self.frozen.len(), part, &mut found),
             }
         }
     }
 
-    /// Content of the blocks of `run` as the cut has them, if all of it is in memory.
+    fn each_frozen(
+        &self,
+        below: usize,
+        run: ShardRun,
+        found: &mut impl FnMut(ShardRun, Option<(Layer, Place)>),
+    ) {
+        let Some(index) = below.checked_sub(1) else { return found(run, None) };
+        for (part, place) in self.frozen[index].map.iter_range(run) {
+            match place {
+                Some(place) => found(part, Some((Layer::Frozen(index), place))),
+                None => self.each_frozen(index, part, found),
+            }
+        }
+    }
+
+    /// The first part of a run that has its newest version in one layer, if any has it.
+    pub(super) fn first_layer(&self, run: ShardRun) -> (ShardRun, Option<Layer>) {
+        let mut first: Option<(ShardRun, Option<Layer>)> = None;
+        let mut is_over = false;
+        self.each_layer(run, |part, found| {
+            let layer = found.map(|(layer, _)| layer);
+            match &mut first {
+                None => first = Some((part, layer)),
+                Some((whole, same)) if *same == layer && !is_over => whole.count += part.count,
+                Some(_) => is_over = true,
+            }
+        });
+        first.expect("a run is not empty")
+    }
+
+    /// Before `run` is overwritten: what cuts that are not published still want of it stays in
+    /// the memory cache. Of what is in the log, that is what the cache has for the cut that is being
+    /// sealed: it would have to be read back, which for blocks that are written again and again
+    /// takes longer than all other sealing.
+    /// What only memory has stays until the cut is published, as sealing may begin again.
+    pub(super) fn set_aside(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
+        if self.frozen.is_empty() {
+            return;
+        }
+        // A block that was overwritten since is not cached in the version of an older cut.
+        self.each_layer(run, |part, found| {
+            let Some((Layer::Frozen(index), place)) = found else { return };
+            let frozen = &self.frozen[index];
+            match place {
+                Place::Log(_) if index == 0 && part.end() > frozen.packed_below.get() => {}
+                Place::Memory if !planted::is(Bug::FrozenMemoryReplaced) => {}
+                _ => return,
+            }
+            let tag = frozen.tag();
+            let kept = |block: &ShardBlock| cache.set_aside(volume, tag, *block);
+            let blocks = (part.start.0..part.end().0).map(ShardBlock);
+            frozen.aside.borrow_mut().extend(blocks.filter(kept));
+        });
+    }
+
+    /// Content of the blocks of `run` as a cut has them that wrote them, if all of it is in memory.
     pub(super) fn frozen_content<'c>(
         &self,
+        index: usize,
         volume: VolumeNo,
         run: ShardRun,
         cache: &'c BlockCache,
     ) -> Option<Vec<&'c [u8]>> {
         let mut found = Vec::with_capacity(run.count as usize);
-        for (part, newer) in self.dirty.iter_range(run) {
+        let tag = self.frozen[index].tag();
+        self.each_layer(run, |part, newest| {
+            let is_newest = newest.is_none_or(|(layer, _)| layer == Layer::Frozen(index));
             for block in (part.start.0..part.end().0).map(ShardBlock) {
-                found.push(match newer {
-                    None => cache.peek(volume, block)?,
-                    Some(_) if takes_newest() => cache.peek(volume, block)?,
-                    Some(_) => cache.peek_aside(volume, block)?,
-                });
+                let content = match is_newest || takes_newest() {
+                    true => cache.peek(volume, block),
+                    false => cache.peek_aside(volume, tag, block),
+                };
+                found.extend(content);
             }
+        });
+        (found.len() as u64 == run.count).then_some(found)
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
+    /// freezes what came before it.
+    pub(super) fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
+        let late = planted::is(Bug::CutTakenLate);
+        let epoch = if late { maps.epoch } else { self.shared.epoch() };
+        if epoch > maps.epoch {
+            self.freeze(maps, epoch);
         }
-        Some(found)
+        epoch
+    }
+
+    /// Everything up to now is a cut; `epoch` is what comes. Nothing was written here in epochs that
+    /// ended in between.
+    pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
+        while maps.epoch < epoch {
+            let map = maps.dirty.take();
+            let position = Some(self.log.last_lsn());
+            maps.frozen.push_back(Frozen::new(maps.epoch, map, position));
+            maps.epoch = maps.epoch.next();
+        }
     }
 }

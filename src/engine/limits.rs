@@ -107,6 +107,9 @@ const _: () = assert!(
     UNLOGGED_LOOK.as_millis() as u64 * (UNLOGGED_LOOKS as u64) < UNSYNCED_AGE.as_millis() as u64
 );
 
+/// Snapshots of a volume that are on their way to the store at most; whoever wants one more waits.
+pub const NAMED_CUTS: usize = 16;
+
 /// Blocks that go from memory to the log between two pauses (about 50 us).
 pub const POUR_BLOCKS: u64 = 64;
 
@@ -212,9 +215,6 @@ pub const COMPACT_BELOW_PERCENT: u64 = 70;
 
 /// ...until it is so much.
 pub const COMPACT_UP_TO_PERCENT: u64 = 75;
-
-/// Pause between two looks whether the epochs of a snapshot of several volumes have ended.
-pub const GROUP_PAUSE: Duration = Duration::from_millis(1);
 
 /// Chunks of each shard that a clone copies of what it has inherited before a cut may come in between.
 pub const FLATTEN_CHUNKS: u64 = 4;

@@ -60,11 +60,25 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// [`NoRoom`]: nothing was logged.
     pub fn push_data(&self, epoch: Epoch, lba: Lba, bytes: &[u8]) -> Result<LogPlace, NoRoom> {
+        self.push_older(epoch, epoch, lba, bytes)
+    }
+
+    /// As [`Self::push_data`], of what the blocks were when the epoch `of` ended.
+    ///
+    /// # Errors
+    /// [`NoRoom`]: nothing was logged.
+    pub fn push_older(
+        &self,
+        epoch: Epoch,
+        of: Epoch,
+        lba: Lba,
+        bytes: &[u8],
+    ) -> Result<LogPlace, NoRoom> {
         let mut state = self.state.borrow_mut();
         loop {
             let tail = state.tail;
             if let (Some(batch), Some(tail)) = (&mut state.open, tail)
-                && let Some(place) = batch.push_data(epoch, lba, bytes)
+                && let Some(place) = batch.push_older(epoch, of, lba, bytes)
             {
                 let blocks = (bytes.len() / BLOCK_BYTES) as u8;
                 self.note_push(&state);
@@ -83,6 +97,23 @@ impl<E: Env> Log<E> {
         loop {
             if let Some(batch) = &mut state.open
                 && batch.push_hole(epoch, kind, extent)
+            {
+                self.note_push(&state);
+                return Ok(());
+            }
+            self.next_batch(&mut state)?;
+        }
+    }
+
+    /// Logs the name of the cut of an epoch that has ended: one block.
+    ///
+    /// # Errors
+    /// [`NoRoom`]: nothing was logged.
+    pub fn push_name(&self, epoch: Epoch, of: Epoch, name: &[u8]) -> Result<(), NoRoom> {
+        let mut state = self.state.borrow_mut();
+        loop {
+            if let Some(batch) = &mut state.open
+                && batch.push_name(epoch, of, name)
             {
                 self.note_push(&state);
                 return Ok(());

@@ -79,8 +79,10 @@ pub enum ShardAsk {
     Status(ShardRun),
     /// Make the cut: freeze what belongs to `epoch` or an older one, seal it, upload full chunks.
     Seal(Epoch),
-    /// The manifest of the cut that was sealed last is durable.
-    Published(Arc<Vec<ChunkIndex>>),
+    /// Make durable in the log what belongs to `epoch` or an older one.
+    LogCut(Epoch),
+    /// A manifest with these chunks is durable; that of this cut, which was sealed last, if it is one.
+    Published(Arc<Vec<ChunkIndex>>, Option<Epoch>),
     /// Pack again what is still needed of these chunks, for a manifest of this cut.
     Compact(Arc<Vec<ChunkIndex>>, Epoch),
     /// Pack again what pages from this one on have of other volumes, for a manifest of this cut.
@@ -113,15 +115,21 @@ pub enum Ask {
     Snapshot(VolumeNo, Box<NewSnapshot>),
     /// For the home of a volume: publish that it has another size, see [`super::resize`].
     Resize(VolumeNo, Resize),
-    /// For the home of a volume: begin no cut until the epoch ends, but not for longer than this; see
+    /// For the home of a volume: which snapshots are on their way to the store?
+    Coming(VolumeNo),
+    /// For the registry: answer when all snapshots made of a volume by now are in the store.
+    SettleVolume(VolumeId),
+    /// For the home of a volume: the same.
+    Settle(VolumeNo),
+    /// For the home of a volume: begin no cut until this snapshot has its own; see
     /// [`super::group`].
-    Hold(VolumeNo, Duration),
-    /// For the home of a volume: answer when the cut of the epoch that ended is published.
-    AwaitCut(VolumeNo),
-    /// For the home of a volume: put a snapshot of that cut.
-    PutCut(VolumeNo, Box<NewSnapshot>),
-    /// For the home of a volume: that is over.
+    Hold(VolumeNo, Box<NewSnapshot>),
+    /// For the home of a volume: make the cut of this epoch, which ended meanwhile, that snapshot.
+    NameCut(VolumeNo, Epoch, Box<NewSnapshot>),
+    /// For the home of a volume: there is none.
     LetGo(VolumeNo),
+    /// For the home of a volume: delete a snapshot of a group that is not complete.
+    TakeBack(VolumeNo, Box<SnapshotHeader>),
     /// For the registry: open a snapshot for reading, if it is not open yet.
     View(Arc<Snapshot>),
     /// For the home of a snapshot: open it under this number.
@@ -298,6 +306,8 @@ pub enum Answer {
     Counts(Counts),
     /// What the snapshot is that was made.
     Snapshot(Box<SnapshotHeader>),
+    /// What snapshots are on their way to the store.
+    Coming(Vec<SnapshotHeader>),
     /// The volume, or snapshot, is open.
     Opened(VolumeNo, Arc<Shared>),
 }

@@ -32,6 +32,7 @@ use super::lease::Lease;
 use super::limits::{CLAIM_TRIES, LEASE_MARGIN, MANIFESTS_KEPT, OPENING_READS};
 use super::mesh::CoreId;
 use super::message::{Ask, OpenShard, Reason};
+use super::named::Named;
 use super::publish::publish_patiently;
 use super::recovered::{RecoveredShard, deal, log_directory, log_prefix};
 use super::shard::Shard;
@@ -65,7 +66,13 @@ pub async fn open<E: Env>(
     let tenure = manifest.tenure;
     let leftovers: Vec<_> = found.files.iter().map(|name| format!("{directory}/{name}")).collect();
     let recovered = deal(&found, layout, volume)?;
-    let is_dirty = recovered.iter().any(|shard| !shard.places.is_empty());
+    let named = found.named.iter().map(Named::try_from).collect::<Result<Vec<_>, _>>();
+    let named = named.map_err(|found| VolumeError::Corrupt {
+        volume: volume.to_string(),
+        lba: 0,
+        found,
+    })?;
+    let is_dirty = !named.is_empty() || recovered.iter().any(|shard| !shard.places.is_empty());
     open_shards(
         core,
         number,
@@ -75,7 +82,8 @@ pub async fn open<E: Env>(
     )
     .await?;
     let newest = (seq, manifest);
-    let coordinator = Coordinator::new(core.clone(), number, shared.clone(), newest, leftovers);
+    let coordinator =
+        Coordinator::new(core.clone(), number, shared.clone(), newest, leftovers, named);
     core.add_coordinator(number, coordinator.clone());
     core.runtime.spawn(coordinator.clone().run());
     core.runtime.spawn(coordinator.clone().run_collector());

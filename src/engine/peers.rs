@@ -35,9 +35,12 @@ impl Class {
         match ask {
             Ask::Shard(_, ask) => match ask {
                 ShardAsk::Write { .. } | ShardAsk::Punch { .. } => Self::Write,
-                ShardAsk::Read(_) | ShardAsk::Sync(_) | ShardAsk::Status(_) => Self::Read,
+                ShardAsk::Read(_)
+                | ShardAsk::Sync(_)
+                | ShardAsk::LogCut(_)
+                | ShardAsk::Status(_) => Self::Read,
                 ShardAsk::Seal(_)
-                | ShardAsk::Published(_)
+                | ShardAsk::Published(..)
                 | ShardAsk::Compact(..)
                 | ShardAsk::Inherited(..)
                 | ShardAsk::Fold
@@ -54,10 +57,13 @@ impl Class {
             | Ask::Drain(_)
             | Ask::Snapshot(..)
             | Ask::Resize(..)
+            | Ask::Coming(_)
+            | Ask::SettleVolume(_)
+            | Ask::Settle(_)
             | Ask::Hold(..)
-            | Ask::AwaitCut(_)
-            | Ask::PutCut(..)
+            | Ask::NameCut(..)
             | Ask::LetGo(_)
+            | Ask::TakeBack(..)
             | Ask::Renew(_)
             | Ask::Collect(_)
             | Ask::Flatten(_)

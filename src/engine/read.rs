@@ -50,21 +50,13 @@ impl Maps {
     /// Homes of a run within one map page, in order and without gaps.
     pub(super) fn resolve(&self, run: ShardRun) -> Result<Vec<Homed>, NeedPage> {
         let mut found = Vec::with_capacity(1);
-        for (part, place) in self.dirty.iter_range(run) {
-            match (place, &self.frozen) {
-                (Some(place), _) => found.push((part, place.into())),
-                (None, None) => self.resolve_sealed(part, &mut found)?,
-                (None, Some(frozen)) => {
-                    for (part, place) in frozen.map.iter_range(part) {
-                        match place {
-                            Some(place) => found.push((part, place.into())),
-                            None => self.resolve_sealed(part, &mut found)?,
-                        }
-                    }
-                }
-            }
-        }
-        Ok(found)
+        let mut needs = Ok(());
+        self.each_layer(run, |part, newest| match newest {
+            Some((_, place)) => found.push((part, place.into())),
+            None if needs.is_ok() => needs = self.resolve_sealed(part, &mut found),
+            None => {}
+        });
+        needs.map(|()| found)
     }
 
     fn resolve_sealed(&self, run: ShardRun, found: &mut Vec<Homed>) -> Result<(), NeedPage> {

@@ -2,7 +2,7 @@
 
 use wal::disk::Disk;
 use wal::planted::{self, Bug};
-use wal::{Body, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
+use wal::{Body, Epoch, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
 
 use super::error::VolumeError;
 use super::place::{FileNo, LogPlace, Place};
@@ -25,7 +25,10 @@ pub fn log_prefix(tenure: Incarnation) -> String {
 pub struct RecoveredShard {
     /// Segment files that its places lie in.
     pub files: Vec<(FileNo, String)>,
-    /// Its blocks, oldest change first: later ones win.
+    /// Its blocks in cuts that were named and that no manifest has, oldest cut and oldest change
+    /// first: later ones win.
+    pub cuts: Vec<(Epoch, Vec<(ShardRun, Place)>)>,
+    /// Its blocks that were written since, in the same order.
     pub places: Vec<(ShardRun, Place)>,
 }
 
@@ -43,9 +46,18 @@ impl RecoveredShard {
     }
 }
 
+impl RecoveredShard {
+    /// Where a place of this epoch belongs.
+    fn places_of(&mut self, epoch: Epoch) -> &mut Vec<(ShardRun, Place)> {
+        let cut = self.cuts.partition_point(|(cut, _)| *cut < epoch);
+        self.cuts.get_mut(cut).map_or(&mut self.places, |(_, places)| places)
+    }
+}
+
 /// Deals what a scan found to the shards of `layout`. Records stand in the order of (incarnation,
-/// shard, lsn): all records of one block in one incarnation are of one shard, so for each block
-/// this is the order in which it was written.
+/// shard, lsn), and what is older than its record goes to the end of its own epoch: all records of one
+/// block in one incarnation are of one shard, and epochs never fall, so for each block this is the
+/// order in which it was written.
 ///
 /// # Errors
 /// A record was made under another stripe than the volume has.
@@ -54,36 +66,46 @@ pub fn deal(
     layout: Layout,
     volume: VolumeId,
 ) -> Result<Vec<RecoveredShard>, VolumeError> {
-    let mut dealt: Vec<_> = (0..layout.shards()).map(|_| RecoveredShard::default()).collect();
+    let cuts = || scan.named.iter().map(|cut| (cut.epoch, Vec::new())).collect();
+    let shard = |_| RecoveredShard { cuts: cuts(), ..RecoveredShard::default() };
+    let mut dealt: Vec<_> = (0..layout.shards()).map(shard).collect();
     let mut records: Vec<_> = scan.records.iter().collect();
     if planted::is(Bug::ReplayInListOrder) {
         records.sort_by_key(|found| (found.file, found.record.at_block));
     }
-    for found in records {
+    let entries = records.iter().flat_map(|found| {
+        let record = &found.record;
+        record.entries.iter().map(move |entry| (record.epoch_of(entry), *found, entry))
+    });
+    let mut entries: Vec<_> = entries.collect();
+    if !planted::is(Bug::ReplayInListOrder) && !planted::is(Bug::OlderReplayed) {
+        entries.sort_by_key(|(epoch, ..)| *epoch);
+    }
+    for (epoch, found, entry) in entries {
         let (made, maker) = (found.record.identity.layout, found.record.identity.shard);
         let file = FileNo(found.file as u32);
         if made.stripe_shift() != layout.stripe_shift() {
             let found = format!("{}: a record of other stripes", scan.files[found.file]);
             return Err(VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found });
         }
-        for entry in &found.record.entries {
-            match entry.body {
-                Body::Data(place) => {
-                    let owner = layout.owner(entry.extent.lba());
-                    let run = layout.owned(owner, entry.extent).expect("the owner owns it");
-                    assert_eq!(run.count, entry.extent.count(), "data never spans two stripes");
-                    let place = LogPlace::new(file, place.block, place.crc, run.count as u8);
-                    dealt[usize::from(owner.0)].places.push((run, Place::Log(place)));
-                }
-                Body::Hole(_) if planted::is(Bug::ZeroesNotReplayed) => {}
-                Body::Hole(kind) => {
-                    let place = Place::from(kind);
-                    for (shard, to) in (0..).map(ShardId).zip(&mut dealt) {
-                        let runs = layout.inherited(shard, made, maker, entry.extent);
-                        to.places.extend(runs.map(|run| (run, place)));
-                    }
+        match entry.body {
+            Body::Data(place) => {
+                let owner = layout.owner(entry.extent.lba());
+                let run = layout.owned(owner, entry.extent).expect("the owner owns it");
+                assert_eq!(run.count, entry.extent.count(), "data never spans two stripes");
+                let place = LogPlace::new(file, place.block, place.crc, run.count as u8);
+                let places = dealt[usize::from(owner.0)].places_of(epoch);
+                places.push((run, Place::Log(place)));
+            }
+            Body::Hole(_) if planted::is(Bug::ZeroesNotReplayed) => {}
+            Body::Hole(kind) => {
+                let place = Place::from(kind);
+                for (shard, to) in (0..).map(ShardId).zip(&mut dealt) {
+                    let runs = layout.inherited(shard, made, maker, entry.extent);
+                    to.places_of(epoch).extend(runs.map(|run| (run, place)));
                 }
             }
+            Body::Name(_) => {}
         }
     }
     let directory = log_directory(volume);

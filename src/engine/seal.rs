@@ -16,6 +16,7 @@ use wal::{BLOCK_BYTES, Epoch, HoleKind, Lsn, ShardBlock, ShardRun};
 use super::Env;
 use super::abreast::abreast;
 use super::error::VolumeError;
+use super::frozen::Frozen;
 use super::limits::{MAP_SLICE_ENTRIES, SEAL_READS, SEAL_SLICE_BLOCKS};
 use super::log_state::Entry;
 use super::message::Sealed;
@@ -31,6 +32,8 @@ impl<E: Env> Shard<E> {
     /// The volume is stopped, or the log does not give back what was written.
     pub(super) async fn seal(&self, cut: Epoch) -> Result<Sealed, VolumeError> {
         let position = self.freeze_for(cut);
+        let blocks = self.maps.borrow().frozen.front().map_or(0, |frozen| frozen.map.blocks());
+        self.syncing_bytes.set(blocks * BLOCK_BYTES as u64);
         let mut packer = Packer::new(&self.core, &self.shared, &self.ids, cut);
         let mut content = Vec::new();
         let mut at = ShardBlock(0);
@@ -56,7 +59,7 @@ impl<E: Env> Shard<E> {
             let _ = self.log.reclaim(position);
         }
         if planted::is(Bug::FrozenDroppedEarly) {
-            self.maps.borrow_mut().frozen = None;
+            self.maps.borrow_mut().frozen.pop_front();
         }
         Ok(Sealed { chunks, rest, position })
     }
@@ -72,20 +75,21 @@ impl<E: Env> Shard<E> {
         packer.hole(hole, extent, filter).await
     }
 
-    /// Freezes what belongs to a cut, and tells the newest record of it.
+    /// Freezes what belongs to a cut, the oldest one that is not published, and tells the newest
+    /// record of it.
     fn freeze_for(&self, cut: Epoch) -> Lsn {
         let mut maps = self.maps.borrow_mut();
-        if maps.epoch <= cut {
-            self.freeze(&mut maps, cut.next());
-        }
-        maps.frozen.as_ref().expect("an epoch ends by a freeze").position
+        self.freeze(&mut maps, cut.next());
+        let frozen = maps.frozen.front().expect("an epoch ends by a freeze");
+        assert_eq!(frozen.epoch, cut, "cuts are sealed in the order of their epochs");
+        frozen.position.unwrap_or(Lsn(0))
     }
 
     /// The next few frozen runs from a block on. One that begins before it counts from there: what
     /// was in memory as several runs may have gone to the log as one meanwhile.
     fn frozen_group(&self, from: ShardBlock) -> Vec<(ShardRun, Place)> {
         let maps = self.maps.borrow();
-        let frozen = maps.frozen.as_ref().expect("frozen until it is published");
+        let frozen = maps.frozen.front().expect("frozen until it is published");
         let Some(first) = frozen.map.next_from(from) else { return Vec::new() };
         let others = frozen.map.iter_from(first.0.end()).map(|(run, place)| (run, *place));
         std::iter::once(first).chain(others).take(SEAL_READS).collect()
@@ -102,7 +106,7 @@ impl<E: Env> Shard<E> {
             Place::Zero | Place::Hole | Place::Memory => None,
             Place::Log(place) => {
                 let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
-                let is_cached = maps.frozen_content(self.volume, *run, &cache).is_some();
+                let is_cached = maps.frozen_content(0, self.volume, *run, &cache).is_some();
                 (!is_cached).then_some((*run, *place))
             }
         };
@@ -145,7 +149,7 @@ impl<E: Env> Shard<E> {
                 assert!(found, "the log keeps a frozen entry until its cut is published");
                 packer.data(lba, content).await?;
             }
-            if let Some(frozen) = &self.maps.borrow().frozen {
+            if let Some(frozen) = self.maps.borrow().frozen.front() {
                 frozen.packed(self.volume, part, &mut self.core.cache.borrow_mut());
             }
             packer.pause_after(part.count as usize * BLOCK_BYTES).await;
@@ -189,7 +193,7 @@ impl<E: Env> Shard<E> {
     /// The first part of a frozen run that has one place, as the map says now.
     fn frozen_part(&self, run: ShardRun) -> (ShardRun, Place) {
         let maps = self.maps.borrow();
-        let frozen = maps.frozen.as_ref().expect("frozen until it is published");
+        let frozen = maps.frozen.front().expect("frozen until it is published");
         let (part, place) = frozen.map.iter_range(run).next().expect("a run is not empty");
         (part, place.expect("what is frozen stays frozen"))
     }
@@ -198,14 +202,14 @@ impl<E: Env> Shard<E> {
     /// one; `None`: nothing was packed.
     fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> Option<u64> {
         let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
-        let blocks = maps.frozen_content(self.volume, run, &cache)?;
+        let blocks = maps.frozen_content(0, self.volume, run, &cache)?;
         let packed = packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks);
         (packed > 0).then_some(packed)
     }
 
-    /// The manifest of the newest cut is durable: its chunks become part of the map, in slices,
-    /// while the frozen map still covers them; then the frozen map and its log go.
-    pub(super) async fn published(&self, chunks: &[ChunkIndex]) {
+    /// A manifest is durable: its chunks become part of the map, in slices. If it is that of a cut,
+    /// the frozen map covers them until then; then that and its log go.
+    pub(super) async fn published(&self, chunks: &[ChunkIndex], cut: Option<Epoch>) {
         let mut applied = 0;
         for index in chunks {
             self.maps.borrow_mut().sealed.note_chunk(index);
@@ -223,6 +227,9 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
+        let Some(cut) = cut else { return };
+        let is_it = |frozen: &Frozen| frozen.epoch == cut || planted::is(Bug::FrozenDroppedEarly);
+        assert!(self.maps.borrow().frozen.front().is_none_or(is_it), "cuts come in order");
         let mut settled = ShardBlock(0);
         while let Some(next) = self.settle_frozen(settled) {
             settled = next;
@@ -231,9 +238,9 @@ impl<E: Env> Shard<E> {
         while self.drop_aside() {
             self.core.runtime.pause().await;
         }
-        let frozen = self.maps.borrow_mut().frozen.take();
-        if let Some(frozen) = frozen
-            && self.log.reclaim(frozen.position)
+        let frozen = self.maps.borrow_mut().frozen.pop_front();
+        if let Some(position) = frozen.and_then(|frozen| frozen.position)
+            && self.log.reclaim(position)
         {
             self.core.note_dirty(self.volume, true);
         }
@@ -247,6 +254,6 @@ impl<E: Env> Shard<E> {
     fn drop_aside(&self) -> bool {
         let maps = self.maps.borrow();
         let mut cache = self.core.cache.borrow_mut();
-        maps.frozen.as_ref().is_some_and(|frozen| frozen.drop_aside(self.volume, &mut cache))
+        maps.frozen.front().is_some_and(|frozen| frozen.drop_aside(self.volume, &mut cache))
     }
 }

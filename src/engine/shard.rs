@@ -1,6 +1,7 @@
 //! One shard of an open volume: it owns its blocks, their log and their map.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ pub(super) struct Maps {
     pub(super) epoch: Epoch,
     /// Written since the newest cut.
     pub(super) dirty: ExtentMap<Place>,
-    /// The newest cut, until its manifest is published.
-    pub(super) frozen: Option<Frozen>,
+    /// Cuts that no manifest has yet, oldest first: that one is being sealed.
+    pub(super) frozen: VecDeque<Frozen>,
     /// What manifests cover.
     pub(super) sealed: SealedMap,
     /// Blocks of `dirty` and `frozen` that only memory has.
@@ -97,12 +98,22 @@ impl<E: Env> Shard<E> {
                 sealed.apply(run, index.info().id, content);
             }
         }
-        let mut dirty = ExtentMap::new();
-        for (run, place) in recovered.places {
-            dirty.insert(run, place);
-        }
-        let maps =
-            Maps { epoch: shared.epoch(), dirty, frozen: None, sealed, unlogged: ExtentMap::new() };
+        let mapped = |places: Vec<(ShardRun, Place)>| {
+            let mut map = ExtentMap::new();
+            for (run, place) in places {
+                map.insert(run, place);
+            }
+            map
+        };
+        // No log of this opening has any of it.
+        let frozen = |(epoch, places)| Frozen::new(epoch, mapped(places), None);
+        let maps = Maps {
+            epoch: shared.epoch(),
+            frozen: recovered.cuts.into_iter().map(frozen).collect(),
+            dirty: mapped(recovered.places),
+            sealed,
+            unlogged: ExtentMap::new(),
+        };
         let turns = u64::from(shared.layout.shards()) + 1;
         let shard = Rc::new(Self {
             ids: RefCell::new(ObjectIds::new(shared.incarnation, u64::from(id.0), turns)),
@@ -178,8 +189,9 @@ impl<E: Env> Shard<E> {
             ShardAsk::Sync(unsynced) => self.sync(unsynced).await.map(|()| Answer::Done),
             ShardAsk::Status(run) => self.status(run).await.map(Answer::Status),
             ShardAsk::Seal(cut) => self.seal(cut).await.map(Answer::Sealed),
-            ShardAsk::Published(chunks) => {
-                self.published(&chunks).await;
+            ShardAsk::LogCut(cut) => self.log_cut(cut).await.map(|()| Answer::Done),
+            ShardAsk::Published(chunks, cut) => {
+                self.published(&chunks, cut).await;
                 Ok(Answer::Done)
             }
             ShardAsk::Compact(victims, cut) => {
@@ -220,7 +232,7 @@ impl<E: Env> Shard<E> {
     /// Whether manifests cover all that the shard holds.
     fn is_covered(&self) -> bool {
         let maps = self.maps.borrow();
-        maps.dirty.is_empty() && maps.frozen.is_none()
+        maps.dirty.is_empty() && maps.frozen.is_empty()
     }
 
     /// Writes bytes at byte `at` of the shard; within one stripe, any alignment.
@@ -344,26 +356,6 @@ impl<E: Env> Shard<E> {
             }
             self.make_room().await?;
         }
-    }
-
-    /// Reads the epoch for a write that is about to be acknowledged; the first one of a new epoch
-    /// freezes what came before it.
-    pub(super) fn observe_epoch(&self, maps: &mut Maps) -> Epoch {
-        let late = planted::is(Bug::CutTakenLate);
-        let epoch = if late { maps.epoch } else { self.shared.epoch() };
-        if epoch > maps.epoch {
-            self.freeze(maps, epoch);
-        }
-        epoch
-    }
-
-    /// Everything up to now is the cut; `epoch` is what comes.
-    pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
-        assert!(maps.frozen.is_none(), "one cut at a time");
-        let map = maps.dirty.take();
-        self.syncing_bytes.set(map.blocks() * BLOCK_BYTES as u64);
-        maps.frozen = Some(Frozen::new(map, self.log.last_lsn()));
-        maps.epoch = epoch;
     }
 
     /// Makes a part of what the shard holds durable, or all of it.

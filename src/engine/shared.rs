@@ -168,22 +168,29 @@ impl Shared {
     }
 
     /// Ends the epochs of several volumes as one: no write reads its epoch after the end of one of
-    /// them and before that of another. None of them may be there twice, and none of their
-    /// coordinators may end an epoch meanwhile.
-    pub(super) fn end_epochs(volumes: &[&Self]) {
+    /// them and before that of another. None of them may be there twice. Returns the epochs.
+    pub(super) fn end_epochs(volumes: &[&Self]) -> Vec<Epoch> {
         for volume in volumes {
             let before = volume.epoch.fetch_or(ENDING, Ordering::SeqCst);
             assert_eq!(before & ENDING, 0, "one end at a time");
         }
-        for volume in volumes {
-            let ending = volume.epoch.load(Ordering::SeqCst);
-            volume.epoch.store((ending & !ENDING) + 1, Ordering::SeqCst);
-        }
+        let end = |volume: &&Self| {
+            let ended = volume.epoch.load(Ordering::SeqCst) & !ENDING;
+            volume.epoch.store(ended + 1, Ordering::SeqCst);
+            Epoch(ended)
+        };
+        volumes.iter().map(end).collect()
     }
 
     /// Starts the next epoch; returns the one that ended, which names the cut.
     pub fn end_epoch(&self) -> Epoch {
-        Epoch(self.epoch.fetch_add(1, Ordering::SeqCst))
+        loop {
+            let Epoch(ending) = self.epoch();
+            let (order, other) = (Ordering::SeqCst, Ordering::SeqCst);
+            if self.epoch.compare_exchange(ending, ending + 1, order, other).is_ok() {
+                return Epoch(ending);
+            }
+        }
     }
 
     /// Called by a shard before it acknowledges what record `lsn` holds.

@@ -1,31 +1,35 @@
 //! Snapshots of an open volume.
 //!
-//! A snapshot is the manifest of a cut that began after it was asked for. Cuts end an epoch and
-//! wait for no writer, and whichever is the newest when the one that was asked for is done began
-//! after the call as well: each of them is one instant between call and return.
-//!
-//! What a power cut leaves after each step:
-//! 1. the cut is published: a cut as any other.
-//! 2. the newest manifest was taken, and the store's newest one is of this opening: nothing more.
-//! 3. the object is put: the snapshot exists.
+//! A snapshot is a cut with a name. Making one ends an epoch, which waits for no writer, and logs the
+//! name behind all that the cut has: see [`super::named`] for the steps. The cut is sealed and published
+//! in its turn, as any other, and its snapshot is put just before its manifest.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chunk::snapshot::{self, SnapshotError};
-use chunk::{ErrorKind, Manifest, ManifestSeq, Snapshot, SnapshotHeader, SnapshotId, SnapshotName};
+use chunk::{
+    Durability, Manifest, ManifestSeq, Snapshot, SnapshotHeader, SnapshotId, SnapshotName,
+};
+use futures_lite::future;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
+use wal::{Epoch, VolumeId};
 
 use super::Env;
 use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{PUBLISH_TRIES, RETRY_FIRST};
-use super::message::{Answer, Ask};
+use super::limits::{NAMED_CUTS, RETRY_FIRST};
+use super::message::{Answer, Ask, ShardAsk};
+use super::named::{self, Named};
 use super::open::newest_manifest;
+use super::peers::Outcome;
 use super::read::longer;
+use super::registry::KEEPER;
 
 /// A snapshot to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,19 +40,20 @@ pub struct NewSnapshot {
     pub name: SnapshotName,
     /// The present, in milliseconds since 1970.
     pub created_unix_ms: u64,
-    /// How long its cut may take: later it is not made.
+    /// How long it may take: later it is not made.
     pub patience: Duration,
 }
 
 impl<E: Env> Core<E> {
     /// Makes a snapshot of an open volume with everything in it that was acknowledged before the
-    /// call.
+    /// call. It is durable on the local disk then, and in the store soon after, see
+    /// [`Self::settle`].
     ///
     /// # Errors
-    /// [`VolumeError::Snapshot`] if it cannot be made, [`VolumeError::Late`] if the cut took too
+    /// [`VolumeError::Snapshot`] if it cannot be made, [`VolumeError::Late`] if the log took too
     /// long; the volume is stopped, not open, or another host's.
     pub async fn snapshot(
-        self: &std::rc::Rc<Self>,
+        self: &Rc<Self>,
         volume: VolumeNo,
         new: NewSnapshot,
     ) -> Result<SnapshotHeader, VolumeError> {
@@ -57,48 +62,230 @@ impl<E: Env> Core<E> {
             _ => unreachable!("a snapshot is answered by what it is"),
         }
     }
+
+    /// The snapshots of an open volume that are made and not in the store yet, oldest first.
+    ///
+    /// # Errors
+    /// The volume is not open.
+    pub async fn coming(
+        self: &Rc<Self>,
+        volume: VolumeNo,
+    ) -> Result<Vec<SnapshotHeader>, VolumeError> {
+        match self.ask(self.home(volume), Ask::Coming(volume)).await? {
+            Answer::Coming(coming) => Ok(coming),
+            _ => unreachable!("this is answered by what comes"),
+        }
+    }
+
+    /// Waits until all snapshots of a volume that were made by now are in the store, if it is open;
+    /// otherwise they are.
+    ///
+    /// # Errors
+    /// The volume is stopped.
+    pub async fn settle(self: &Rc<Self>, volume: VolumeId) -> Result<(), VolumeError> {
+        self.ask(KEEPER, Ask::SettleVolume(volume)).await.map(drop)
+    }
+
+    pub(super) async fn settle_registered(self: &Rc<Self>, volume: VolumeId) -> Outcome {
+        let open = self.open_volumes();
+        let found = open.iter().find(|(open, _)| *open == volume);
+        let Some((_, number)) = found else { return Ok(Answer::Done) };
+        match self.ask(self.home(*number), Ask::Settle(*number)).await {
+            // Not before all of it was published.
+            Err(VolumeError::Closed) => Ok(Answer::Done),
+            settled => settled,
+        }
+    }
 }
 
 impl<E: Env> Coordinator<E> {
-    pub(super) async fn snapshot(&self, new: NewSnapshot) -> Result<SnapshotHeader, VolumeError> {
-        let (core, volume) = (&self.core, self.shared.volume);
-        let deadline = core.runtime.now() + new.patience;
-        if snapshot::read_header(&core.store, volume, &new.name).await?.is_some() {
-            let (volume, name) = (self.newest.borrow().1.name.clone(), new.name);
-            return Err(SnapshotError::Exists { volume, name }.into());
-        }
-        let early = planted::is(Bug::SnapshotBeforeCut).then(|| self.newest.borrow().clone());
-        self.drain().await?;
-        // From here on nothing is removed that the snapshot will need.
-        let _rooting = self.rooting.take().await;
-        let newest = early.unwrap_or_else(|| self.newest.borrow().clone());
-        if core.runtime.now() > deadline {
-            return Err(VolumeError::Late { volume: volume.to_string() });
-        }
-        self.put_snapshot(new, newest).await
+    pub(super) async fn snapshot(
+        self: &Rc<Self>,
+        new: NewSnapshot,
+    ) -> Result<SnapshotHeader, VolumeError> {
+        self.see_that_it_may_be(&new).await?;
+        let epoch = self.shared.end_epoch();
+        let header = self.begin_naming(epoch, &new);
+        self.finish_naming(epoch, new, header).await
     }
 
-    /// Puts a snapshot of what a published manifest says.
+    /// Looks whether a name is free, and waits until there is room for one more.
+    pub(super) async fn see_that_it_may_be(&self, new: &NewSnapshot) -> Result<(), VolumeError> {
+        let (core, volume) = (&self.core, self.shared.volume);
+        let exists = || {
+            let (volume, name) = (self.newest.borrow().1.name.clone(), new.name.clone());
+            VolumeError::from(SnapshotError::Exists { volume, name })
+        };
+        let room = async {
+            let is_few = || {
+                let few = self.named.borrow().len() < NAMED_CUTS;
+                (few || self.is_ending()).then_some(Ok(()))
+            };
+            self.changed.until(is_few).await
+        };
+        future::or(room, self.late_after(new.patience)).await?;
+        self.see_that_it_is_ours().await?;
+        loop {
+            self.shared.alive()?;
+            let landed = self.landed.get();
+            if snapshot::read_header(&core.store, volume, &new.name).await?.is_some() {
+                return Err(exists());
+            }
+            let is_coming = |it: &Named| it.new.as_ref().is_some_and(|it| it.name == new.name);
+            if self.named.borrow().iter().any(is_coming) {
+                return Err(exists());
+            }
+            // One that came to the store meanwhile may have been missed in both places.
+            if landed == self.landed.get() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The cut of an epoch that has ended is to become a snapshot.
+    pub(super) fn begin_naming(&self, epoch: Epoch, new: &NewSnapshot) -> SnapshotHeader {
+        let size_bytes = self.newest.borrow().1.size_bytes;
+        self.add_named(Named { epoch, new: Some(new.clone()), size_bytes, recovered: None });
+        self.header(new, size_bytes)
+    }
+
+    /// What a snapshot is that is not in the store.
+    fn header(&self, new: &NewSnapshot, size_bytes: u64) -> SnapshotHeader {
+        SnapshotHeader {
+            volume: self.shared.volume,
+            id: new.id,
+            name: new.name.clone(),
+            created_unix_ms: new.created_unix_ms,
+            seq: ManifestSeq(0),
+            size_bytes,
+        }
+    }
+
+    /// Snapshots that are on their way to the store.
+    pub(super) fn coming(&self) -> Vec<SnapshotHeader> {
+        let header = |named: &Named| {
+            let new = named.new.as_ref()?;
+            Some(self.header(new, named.size_bytes))
+        };
+        self.named.borrow().iter().filter_map(header).collect()
+    }
+
+    /// Logs the cut and its name.
+    pub(super) async fn finish_naming(
+        self: &Rc<Self>,
+        epoch: Epoch,
+        new: NewSnapshot,
+        header: SnapshotHeader,
+    ) -> Result<SnapshotHeader, VolumeError> {
+        let (patience, size_bytes) = (new.patience, header.size_bytes);
+        let logged = Rc::new(RefCell::new(None));
+        let (coordinator, told) = (self.clone(), logged.clone());
+        // A task of its own: a question to another core is not taken back.
+        self.core.runtime.spawn(async move {
+            let logged = coordinator.log_named(epoch, (&new, size_bytes)).await;
+            told.replace(Some(logged));
+            coordinator.changed.notify();
+        });
+        let logged = self.changed.until(|| logged.take());
+        let made = future::or(logged, self.late_after(patience)).await;
+        // As a flush.
+        while made.is_ok() && !self.shared.lease.holds(self.core.runtime.now()) {
+            self.renew().await?;
+        }
+        if made.is_ok() && self.shared.durability == Durability::Remote {
+            self.settle().await?;
+        }
+        match made {
+            Ok(()) => Ok(header),
+            Err(error) => {
+                self.unname(header.id);
+                Err(error)
+            }
+        }
+    }
+
+    async fn log_named(
+        &self,
+        epoch: Epoch,
+        (new, size_bytes): (&NewSnapshot, u64),
+    ) -> Result<(), VolumeError> {
+        for (_, outcome) in self.ask_all(|_| ShardAsk::LogCut(epoch)).await {
+            outcome?;
+        }
+        let is_wanted = |it: &Named| it.new.as_ref().is_some_and(|it| it.id == new.id);
+        if !self.named.borrow().iter().any(is_wanted) {
+            // It is in the store, or it is late.
+            return Ok(());
+        }
+        let name = named::encode(new, size_bytes);
+        self.core.shard(self.volume)?.log_name(epoch, &name).await
+    }
+
+    async fn late_after(&self, patience: Duration) -> Result<(), VolumeError> {
+        self.core.runtime.sleep(patience).await;
+        Err(VolumeError::Late { volume: self.shared.volume.to_string() })
+    }
+
+    /// Nobody wants a snapshot any more; false if it is not on its way. Its cut is made all the same.
+    pub(super) fn unname(&self, id: SnapshotId) -> bool {
+        let mut named = self.named.borrow_mut();
+        let is_it = |it: &&mut Named| it.new.as_ref().is_some_and(|new| new.id == id);
+        named.iter_mut().find(is_it).and_then(|it| it.new.take()).is_some()
+    }
+
+    /// Waits until all named cuts there are by now are published.
+    pub(super) async fn settle(&self) -> Result<(), VolumeError> {
+        let newest = self.named.borrow().back().map(|named| named.epoch);
+        let Some(newest) = newest else { return Ok(()) };
+        let settled = || {
+            if self.named.borrow().front().is_none_or(|oldest| oldest.epoch > newest) {
+                return Some(Ok(()));
+            }
+            let ended = self.ended.get();
+            ended.then(|| Err(self.shared.alive().err().unwrap_or(VolumeError::Closed)))
+        };
+        self.changed.until(settled).await
+    }
+
+    /// Puts the snapshot that a cut was named, of the manifest that is about to be published; as often
+    /// as it takes.
+    ///
+    /// # Errors
+    /// The volume is stopped, or another host's.
     pub(super) async fn put_snapshot(
         &self,
-        new: NewSnapshot,
+        new: &NewSnapshot,
         (seq, manifest): (ManifestSeq, Manifest),
-    ) -> Result<SnapshotHeader, VolumeError> {
-        let core = &self.core;
-        self.see_that_it_is_ours().await?;
-        let NewSnapshot { id, name, created_unix_ms, .. } = new;
+    ) -> Result<(), VolumeError> {
+        let NewSnapshot { id, name, created_unix_ms, .. } = new.clone();
+        let label = format!("{}@{name}", manifest.name);
         let snapshot = Snapshot { id, name, created_unix_ms, seq, manifest };
         let mut pause = RETRY_FIRST;
-        for tries_left in (0..PUBLISH_TRIES).rev() {
-            match snapshot::put(&core.store, &snapshot).await {
-                Ok(()) => return Ok(snapshot.header()),
-                Err(error) if tries_left > 0 && error.kind() == Some(ErrorKind::Retry) => {}
-                Err(error) => return Err(error.into()),
+        loop {
+            self.shared.alive()?;
+            match self.try_put(&snapshot).await {
+                Ok(()) => return Ok(()),
+                Err(fenced @ VolumeError::Fenced { .. }) => return Err(fenced),
+                Err(VolumeError::Snapshot(error)) if error.kind().is_none() => {
+                    log::error!("snapshot {label} is not made: {error}");
+                    return Ok(());
+                }
+                Err(error) => log::debug!("snapshot {label} is put again: {error}"),
             }
-            core.runtime.sleep(pause).await;
+            self.core.runtime.sleep(pause).await;
             pause = longer(pause);
         }
-        unreachable!("the last try returns")
+    }
+
+    async fn try_put(&self, snapshot: &Snapshot) -> Result<(), VolumeError> {
+        let (store, volume) = (&self.core.store, self.shared.volume);
+        self.see_that_it_is_ours().await?;
+        // An earlier opening may have put it, and not come to its manifest: of the same cut.
+        let found = snapshot::read_header(store, volume, &snapshot.name).await?;
+        match found.is_some_and(|found| found.id == snapshot.id) {
+            true => Ok(()),
+            false => Ok(snapshot::put(store, snapshot).await?),
+        }
     }
 
     /// If nothing was to be published, the cut did not meet whoever may have taken the volume over:
@@ -112,6 +299,22 @@ impl<E: Env> Coordinator<E> {
         let fenced = VolumeError::Fenced { volume: self.shared.volume.to_string(), detail };
         self.shared.poison(fenced.clone());
         Err(fenced)
+    }
+
+    /// The manifest that a snapshot of a cut gets.
+    pub(super) fn manifest_of_cut(
+        &self,
+        size_bytes: u64,
+        change: impl FnOnce(&mut Manifest),
+    ) -> (ManifestSeq, Manifest) {
+        let (seq, mut manifest) = self.newest.borrow().clone();
+        if planted::is(Bug::SnapshotBeforeCut) {
+            return (seq, manifest);
+        }
+        change(&mut manifest);
+        manifest.compressed_since = self.shared.compressed_since;
+        manifest.size_bytes = size_bytes;
+        (seq.next(), manifest)
     }
 }
 

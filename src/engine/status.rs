@@ -50,21 +50,18 @@ impl<E: Env> Shard<E> {
 }
 
 impl Maps {
-    fn frozen_map(&self) -> Option<&ExtentMap<Place>> {
-        self.frozen.as_ref().map(|frozen| &frozen.map)
-    }
-
     /// How many blocks from the start of a run on no map knows anything of.
     fn untouched(&self, run: ShardRun) -> u64 {
         let end = PageNo(run.end().0.div_ceil(PAGE_BLOCKS));
         let page = self.sealed.next_page(PageNo::of(run.start), end);
         let first = [
             self.dirty.next_from(run.start).map(|(run, _)| run.start),
-            self.frozen.as_ref().and_then(|f| f.map.next_from(run.start)).map(|(run, _)| run.start),
             self.sealed.next_delta(run.start),
             page.map(PageNo::start),
         ];
-        let first = first.into_iter().flatten().min().unwrap_or(run.end());
+        let frozen = self.frozen.iter().filter_map(|frozen| frozen.map.next_from(run.start));
+        let frozen = frozen.map(|(run, _)| run.start);
+        let first = first.into_iter().flatten().chain(frozen).min().unwrap_or(run.end());
         first.min(run.end()).0.saturating_sub(run.start.0)
     }
 }
@@ -83,7 +80,13 @@ impl<E: Env> Shard<E> {
     pub(super) async fn counts(&self) -> Counts {
         let block = BLOCK_BYTES as u64;
         let dirty = self.blocks_of(|maps| Some(&maps.dirty)).await;
-        let frozen = self.blocks_of(Maps::frozen_map).await;
+        let mut frozen = DataBlocks::default();
+        let cuts = self.maps.borrow().frozen.len();
+        for index in 0..cuts {
+            let cut = self.blocks_of(|maps| maps.frozen.get(index).map(|cut| &cut.map)).await;
+            frozen.in_log += cut.in_log;
+            frozen.in_memory += cut.in_memory;
+        }
         let (buffered, log_files) = self.log.counts();
         let in_log = (dirty.in_log + frozen.in_log) * block;
         // Of these the map says that the log has them. Heads of records are in buffers as well.

@@ -31,6 +31,7 @@ use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
 use super::Env;
 use super::cache::BlockCache;
 use super::error::VolumeError;
+use super::frozen::Layer;
 use super::limits::POUR_BLOCKS;
 use super::log::NoRoom;
 use super::place::Place;
@@ -132,9 +133,8 @@ impl<E: Env> Shard<E> {
         let mut content = self.gathered.borrow_mut();
         let mut start = run.start;
         while start < run.end() {
-            let in_dirty = maps.dirty.get(start).is_some();
             let whole = ShardRun { start, count: run.end().0 - start.0 };
-            let homed = maps.dirty.iter_range(whole).next().expect("it is not empty").0;
+            let (homed, layer) = maps.first_layer(whole);
             let count = homed.count.min(u64::from(ENTRY_MAX_BLOCKS));
             let entry = ShardRun { start, count: count.min(self.stripe_left(start)) };
             content.clear();
@@ -143,11 +143,16 @@ impl<E: Env> Shard<E> {
                 content.extend_from_slice(held.expect("held blocks stay in the cache"));
             }
             let lba = self.shared.layout.to_volume(self.id, start);
-            let place = Place::Log(self.log.push_data(maps.epoch, lba, &content)?);
-            match (&mut maps.frozen, in_dirty) {
-                (Some(frozen), false) => frozen.map.insert(entry, place),
-                (_, _) => maps.dirty.insert(entry, place),
+            let (of, map) = match layer {
+                Some(Layer::Frozen(index)) => {
+                    let frozen = &mut maps.frozen[index];
+                    (frozen.epoch, &mut frozen.map)
+                }
+                Some(Layer::Dirty) => (maps.epoch, &mut maps.dirty),
+                None => unreachable!("what only memory has is in a map"),
             };
+            let place = self.log.push_older(maps.epoch, of, lba, &content)?;
+            map.insert(entry, Place::Log(place));
             cache.let_go(self.volume, entry);
             self.forget_unlogged(maps, entry);
             start = entry.end();
@@ -222,15 +227,18 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let (mut at, mut left) = (None, POUR_BLOCKS);
         while left > 0 {
-            let frozen = maps.frozen.as_mut()?;
-            let (run, place) = frozen.map.iter_from(at.unwrap_or(from)).next()?;
+            let (run, place) = maps.frozen.front()?.map.iter_from(at.unwrap_or(from)).next()?;
             let part = ShardRun { start: run.start, count: run.count.min(left) };
             if *place == Place::Memory {
+                let mut newest = Vec::new();
+                maps.each_layer(part, |part, found| {
+                    if matches!(found, Some((Layer::Frozen(0), _))) {
+                        newest.push(part);
+                    }
+                });
                 // From here on the chunk is where it is.
-                frozen.map.remove(part);
-                let parts = maps.dirty.iter_range(part);
-                let newest: Vec<_> = parts.filter(|(_, newer)| newer.is_none()).collect();
-                for (part, _) in newest {
+                maps.frozen[0].map.remove(part);
+                for part in newest {
                     cache.let_go(self.volume, part);
                     self.forget_unlogged(maps, part);
                 }

@@ -36,7 +36,7 @@ impl Watch {
         self.looks += 1;
         if maps.epoch > self.epoch {
             self.since_cut += 1;
-            if maps.frozen.is_none() {
+            if maps.frozen.is_empty() {
                 // A cut was published: all there is was written since it began.
                 *self = Self { looks: self.since_cut, since_cut: 0, epoch: maps.epoch };
             }
@@ -108,7 +108,7 @@ mod tests {
         let mut maps = Maps {
             epoch: Epoch(1),
             dirty: ExtentMap::new(),
-            frozen: None,
+            frozen: Default::default(),
             sealed: SealedMap::new(layout, ShardId(0), Default::default(), 1),
             unlogged: ExtentMap::new(),
         };
@@ -124,11 +124,11 @@ mod tests {
     fn what_was_written_while_a_cut_was_made_is_as_old_as_that() {
         let (mut watch, mut maps) = (after(0), maps(1));
         maps.epoch = Epoch(2);
-        maps.frozen = Some(Frozen::new(ExtentMap::new(), Lsn(0)));
+        maps.frozen.push_back(Frozen::new(Epoch(1), ExtentMap::new(), Some(Lsn(0))));
         for _ in 1..UNLOGGED_LOOKS {
             assert_eq!(watch.look(&maps), Due::Nothing);
         }
-        maps.frozen = None;
+        maps.frozen.clear();
         assert_eq!(watch.look(&maps), Due::Pour, "written just after it began");
     }
 
@@ -148,10 +148,10 @@ mod tests {
         let mut watch = after(UNLOGGED_LOOKS - 2);
         assert_eq!(watch.look(&maps), Due::Cut);
         maps.epoch = Epoch(2);
-        maps.frozen = Some(Frozen::new(ExtentMap::new(), Lsn(0)));
+        maps.frozen.push_back(Frozen::new(Epoch(1), ExtentMap::new(), Some(Lsn(0))));
         assert_eq!(watch.look(&maps), Due::Pour, "it is not published");
         watch = after(UNLOGGED_LOOKS - 1);
-        maps.frozen = None;
+        maps.frozen.clear();
         assert_eq!(watch.look(&maps), Due::Nothing, "what there is came after the cut");
         assert_eq!(watch.look(&maps), Due::Cut, "and may be as old as the look before");
     }

@@ -133,6 +133,22 @@ impl Admin {
                 let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
                 self.snapshot_group(volumes, snapshot_name(&name)?, timeout).await
             }
+            Op::ComingSnapshots { volume } => {
+                let (volume, id) = self.find(&volume).await?;
+                let coming = copies::coming(&self.local, &volume, id).await;
+                let coming = coming.map_err(|error| refusal(error.kind(), &error))?;
+                // Those made for clones are of no interest to people.
+                let named = coming.iter().filter(|coming| coming.name.clone_id().is_none());
+                let snapshots = named.map(|made| SnapshotInfo::new(&volume, made)).collect();
+                Ok(Answer::Snapshots { snapshots })
+            }
+            Op::SettleSnapshots { volume, seconds } => {
+                let (volume, id) = self.find(&volume).await?;
+                let timeout = Duration::from_secs(seconds).min(MAX_WAIT);
+                let settled = copies::settle(&self.local, &volume, id, timeout).await;
+                settled.map_err(|error| refusal(error.kind(), &error))?;
+                Ok(Answer::Settled)
+            }
             Op::DeleteSnapshot { volume, name } => {
                 let (volume, id) = self.find(&volume).await?;
                 let name = snapshot_name(&name)?;

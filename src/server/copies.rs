@@ -15,7 +15,7 @@ use wal::runtime::Runtime;
 
 use super::attach::{AttachError, attach};
 use super::error::ServeError;
-use super::limits::PUT_GRACE;
+use super::limits::{PUT_GRACE, SETTLE_TIMEOUT};
 use super::local::Local;
 use super::patience::in_time;
 use crate::engine::error::VolumeError;
@@ -42,10 +42,21 @@ pub enum CopyError {
     },
     /// The time is over.
     #[error(
-        "no snapshot of volume {name} was made after {timeout:?}, as the store did not take all: \
+        "no snapshot of volume {name} was made after {timeout:?}, as its log did not take all: \
          ask again or wait longer with --timeout"
     )]
     TimedOut {
+        /// The volume.
+        name: VolumeName,
+        /// How long it was tried.
+        timeout: Duration,
+    },
+    /// The time is over.
+    #[error(
+        "a snapshot of volume {name} is made, but after {timeout:?} still on its way to the store: \
+         ask again later"
+    )]
+    NotStored {
         /// The volume.
         name: VolumeName,
         /// How long it was tried.
@@ -91,7 +102,7 @@ impl CopyError {
         match self {
             Self::Deleting { .. } => ErrorKind::NotFound,
             Self::InUse { .. } => ErrorKind::Busy,
-            Self::TimedOut { .. } => ErrorKind::Retry,
+            Self::TimedOut { .. } | Self::NotStored { .. } => ErrorKind::Retry,
             Self::Attach(error) => error.kind(),
             Self::Load(error) => error.kind().into(),
             Self::Volume { source, .. } | Self::Group { source } => source.into(),
@@ -145,7 +156,7 @@ pub(super) async fn snapshot(
     let _entered = local.clients.enter(id).ok_or_else(deleting)?;
     let core = &local.core;
     let timeout = new.patience;
-    // The cut has until the timeout, and is told so; what is left then is a put.
+    // The log has until the timeout, and is told so.
     let made = in_time(timeout + PUT_GRACE, async {
         if local.number(id).is_none()
             && let Some(made) = snapshot_at_rest(&core.store, id, &new).await?
@@ -167,6 +178,30 @@ pub(super) async fn snapshot(
     Ok(made)
 }
 
+/// The snapshots of a volume that are made and not in the store yet.
+pub(super) async fn coming(
+    local: &Local,
+    name: &VolumeName,
+    id: VolumeId,
+) -> Result<Vec<SnapshotHeader>, CopyError> {
+    let Some(number) = local.number(id) else { return Ok(Vec::new()) };
+    let coming = local.core.coming(number).await;
+    coming.map_err(|source| CopyError::Volume { name: name.clone(), source })
+}
+
+/// Waits until those are in the store.
+pub(super) async fn settle(
+    local: &Local,
+    name: &VolumeName,
+    id: VolumeId,
+    timeout: Duration,
+) -> Result<(), CopyError> {
+    let settled = in_time(timeout, local.core.settle(id)).await;
+    let late = || CopyError::NotStored { name: name.clone(), timeout };
+    let settled = settled.ok_or_else(late)?;
+    settled.map_err(|source| CopyError::Volume { name: name.clone(), source })
+}
+
 /// Deletes a snapshot that no client has open and no clone needs.
 pub(super) async fn delete_snapshot(
     local: &Local,
@@ -174,6 +209,7 @@ pub(super) async fn delete_snapshot(
     name: &SnapshotName,
 ) -> Result<(), CopyError> {
     let store = &local.core.store;
+    settle(local, volume_name, volume, SETTLE_TIMEOUT).await?;
     // One that is damaged is not open.
     let found = snapshot::read_header(store, volume, name).await.ok().flatten();
     let id = found.map(|header| header.id.as_volume());
@@ -209,6 +245,7 @@ pub(super) async fn clone(
     if is_hidden {
         snapshot(local, source_name, source, made).await?;
     }
+    settle(local, source_name, source, timeout).await?;
     let snapshot = wanted.clone();
     let source_of = (source, source_name.clone());
     let new = NewClone { name: name.clone(), id, source: source_of, snapshot, created_unix_ms };
@@ -263,12 +300,15 @@ impl TakeSnapshot {
     pub(super) async fn run(self, local: Rc<Local>) -> Result<(), ServeError> {
         let made = snapshot(&local, &self.name, self.id, self.new).await;
         let closed = match &made {
+            // From then on it is in the store.
             Ok(_) => local.core.shut(self.id).await,
             // What is in its log stays there, as after a crash.
             Err(_) => Ok(()),
         };
+        let (made, store) = (made?, &local.core.store);
+        let stored = snapshot::read_header(store, self.id, &made.name).await.ok().flatten();
         // Received when the cores have ended; there is room for one.
-        drop(self.made.try_send(made?));
+        drop(self.made.try_send(stored.unwrap_or(made)));
         let name = self.name;
         Ok(closed.map_err(|source| CopyError::Volume { name, source })?)
     }

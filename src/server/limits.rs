@@ -194,8 +194,11 @@ pub const STORE_RETRY_LONGEST: Duration = Duration::from_secs(15);
 /// Longest time that a status waits for each of the three things that it asks of the store.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the object of a snapshot may take once its cut is published.
+/// How long a snapshot may take besides what its log takes.
 pub const PUT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long whoever wants to use a snapshot waits for it to come to the store.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const _: () = assert!(PUT_GRACE.as_secs() < crate::control::limits::SHORT_OP_TIMEOUT.as_secs());
 

@@ -13,9 +13,10 @@ use wal::VolumeId;
 use wal::runtime::Runtime;
 
 use super::clients::Entered;
+use super::copies::settle;
 use super::env::ProductEnv;
 use super::input::Input;
-use super::limits::HANDSHAKE_TIMEOUT;
+use super::limits::{HANDSHAKE_TIMEOUT, SETTLE_TIMEOUT};
 use super::line::{Arrival, Line};
 use super::local::Local;
 use super::volumes;
@@ -183,6 +184,12 @@ async fn find_snapshot(
     let found = catalog::find(store, &name).await.map_err(|error| unusable(&name, &error))?;
     let id = found.ok_or(Refusal::UnknownExport)?;
     let export = |size| ExportInfo { read_only: true, ..ExportInfo::new(text, size) };
+    let found = snapshot::read_header(store, id, &snapshot).await;
+    if found.map_err(|error| unusable(&name, &error))?.is_none() {
+        // It may have been made a moment ago.
+        let settled = settle(local, &name, id, SETTLE_TIMEOUT).await;
+        settled.map_err(|error| unusable(&name, &error))?;
+    }
     match purpose {
         Purpose::Describe => {
             let found = snapshot::read_header(store, id, &snapshot).await;

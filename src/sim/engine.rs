@@ -219,6 +219,10 @@ impl Subject for Engine {
         copies::snapshot_group(handles, number).await.map_err(|error| error.to_string())
     }
 
+    async fn has_snapshot(handle: &Handle, number: u32) -> Result<bool, String> {
+        copies::exists(handle, number).await
+    }
+
     async fn view(handle: &Handle, number: u32) -> Result<Handle, String> {
         copies::view(handle, number).await.map_err(|error| error.to_string())
     }

@@ -87,6 +87,7 @@ impl Judge {
     /// By now, everything acknowledged `age` ago or earlier must outlive the local disk.
     pub fn publish_by_age(&mut self, age: Duration) {
         self.log.publish_by_age(age);
+        self.store_pictures();
     }
 
     /// A command is being sent.
@@ -123,6 +124,7 @@ impl Judge {
     pub fn done(&mut self, op: OpId) {
         assert!(!matches!(self.log.op(op).command, Command::Read { .. }), "reads bring bytes");
         self.log.succeed(op);
+        self.store_pictures();
         if self.log.op(op).command == Command::Snapshot {
             self.sizes.note_snapshot(op);
             self.pictures.push(Picture::new(op, &self.log, &self.sectors));
@@ -187,6 +189,9 @@ impl Judge {
     /// If the disk is lost after [`Self::forget_buried`].
     pub fn crash(&mut self, disk_lost: bool) {
         assert!(!(disk_lost && self.forgetful), "what a lost disk brings back was forgotten");
+        if disk_lost {
+            self.lose_pictures();
+        }
         self.log.crash(disk_lost);
     }
 

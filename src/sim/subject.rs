@@ -116,6 +116,11 @@ pub trait Subject: 'static {
         unreachable!("{}", absent(volumes, number))
     }
 
+    /// Whether there is a snapshot of this number.
+    async fn has_snapshot(volume: &Self::Volume, number: u32) -> Result<bool, String> {
+        unreachable!("{}", absent(volume, number))
+    }
+
     /// Opens a snapshot for reading.
     async fn view(volume: &Self::Volume, number: u32) -> Result<Self::Volume, String> {
         unreachable!("{}", absent(volume, number))

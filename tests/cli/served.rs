@@ -60,7 +60,7 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 name,
                 id: "5".repeat(32),
                 created_unix_ms: seconds * 1000,
-                manifest: 4,
+                manifest: Some(4),
                 size_bytes: 1 << 30,
             })),
             Op::Clone { snapshot, .. } => match snapshot {
@@ -74,7 +74,15 @@ fn answer_all(requests: &async_channel::Receiver<ControlRequest>, store: &str) {
                 removed: u64::from(!dry_run),
                 ..Default::default()
             })),
+            Op::ComingSnapshots { volume } => {
+                let (name, id) = ("later".to_owned(), "5".repeat(32));
+                let (created_unix_ms, size_bytes) = (0, 1 << 30);
+                let coming =
+                    SnapshotInfo { volume, name, id, created_unix_ms, manifest: None, size_bytes };
+                Ok(Answer::Snapshots { snapshots: vec![coming] })
+            }
             Op::CreateSnapshots { .. }
+            | Op::SettleSnapshots { .. }
             | Op::Flatten { .. }
             | Op::Flattening { .. }
             | Op::Resize { .. }
@@ -194,4 +202,18 @@ fn snapshots_and_clones_beside_a_server_are_the_servers_work() {
     let cloned = shell.json("clone create vm2 --from vm1@s1 --json");
     assert_eq!((&cloned["id"], &cloned["from"]), (&"6".repeat(32).into(), &"vm1@s1".into()));
     says(&shell.fails(10, "clone create vm2 --from vm1"), "host 1 has volume vm1");
+}
+
+#[test]
+fn a_snapshot_on_its_way_to_the_store_is_listed() {
+    let shell = Shell::new();
+    shell.ok("volume create vm1 --size 1G");
+    shell.ok("snapshot create vm1 earlier");
+    let _served = Served::start(&shell, &store_of(&shell));
+    let listed = shell.ok("snapshot list vm1");
+    let rows: Vec<Vec<&str>> = listed.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!((rows[1][0], *rows[1].last().unwrap()), ("earlier", "yes"), "{listed}");
+    assert_eq!((rows[2][0], *rows[2].last().unwrap()), ("later", "soon"), "{listed}");
+    let json = shell.json("snapshot list vm1 --json");
+    assert_eq!(json["snapshots"][1]["manifest"], serde_json::Value::Null);
 }

@@ -8,7 +8,8 @@ use std::ops::Range;
 use crate::disk::DiskBuf;
 use crate::limits::{ENTRIES_PER_RECORD, ENTRY_MAX_BLOCKS, SEGMENT_MAX_BLOCKS};
 use crate::record::encode::{self, Head};
-use crate::record::{Body, DataPlace, Entry, HoleKind, LogIdentity, address_crc, fits_shard};
+use crate::record::{Body, DataPlace, Entry, HoleKind, LogIdentity};
+use crate::record::{address_crc, fits_shard, name_extent};
 use crate::units::{BLOCK_BYTES, Epoch, Extent, Lba, Lsn, SegmentId};
 
 /// Records in the making.
@@ -85,13 +86,48 @@ impl<B: DiskBuf> Batch<B> {
     /// If `bytes` is not 1 to [`ENTRY_MAX_BLOCKS`] whole blocks, all of this shard, or `epoch` is
     /// below that of an earlier push.
     pub fn push_data(&mut self, epoch: Epoch, lba: Lba, bytes: &[u8]) -> Option<DataPlace> {
+        self.push_older(epoch, epoch, lba, bytes)
+    }
+
+    /// As [`Self::push_data`], of what the blocks were when the epoch `of` ended.
+    ///
+    /// # Panics
+    /// As [`Self::push_data`], or if that epoch is yet to come.
+    pub fn push_older(
+        &mut self,
+        epoch: Epoch,
+        of: Epoch,
+        lba: Lba,
+        bytes: &[u8],
+    ) -> Option<DataPlace> {
         let count = bytes.len() / BLOCK_BYTES;
         let whole = bytes.len().is_multiple_of(BLOCK_BYTES);
         let fits = (1..=ENTRY_MAX_BLOCKS as usize).contains(&count);
         assert!(whole && fits, "an entry of {} bytes", bytes.len());
         let extent = Extent::new(lba, count as u64).expect("an extent of the volume");
         assert!(fits_shard(&self.identity, extent, true), "{extent} is not this shard's");
-        if !self.make_room(epoch, count as u32) {
+        self.push_payload(epoch, of, (extent, Body::Data), bytes)
+    }
+
+    /// Adds the name of the cut of the epoch `of`, which has ended. Returns whether it fits.
+    ///
+    /// # Panics
+    /// If `name` is not one block, or the epoch has not ended.
+    pub fn push_name(&mut self, epoch: Epoch, of: Epoch, name: &[u8]) -> bool {
+        assert!(name.len() == BLOCK_BYTES && of < epoch, "a name of {} bytes", name.len());
+        self.push_payload(epoch, of, (name_extent(), Body::Name), name).is_some()
+    }
+
+    fn push_payload(
+        &mut self,
+        epoch: Epoch,
+        of: Epoch,
+        (extent, body): (Extent, fn(DataPlace) -> Body),
+        bytes: &[u8],
+    ) -> Option<DataPlace> {
+        let count = (bytes.len() / BLOCK_BYTES) as u32;
+        let age = u32::try_from(epoch.0 - of.0).expect("epochs end one after the other");
+        if !self.make_room(epoch, count) {
             return None;
         }
         let start = self.used as usize * BLOCK_BYTES;
@@ -103,7 +139,7 @@ impl<B: DiskBuf> Batch<B> {
             crc = crc32c::crc32c_append(crc, to);
         }
         let place = DataPlace { block: self.first_block + self.used, crc };
-        self.put_entry(&Entry { extent, body: Body::Data(place) }, count as u32);
+        self.put_entry(&Entry { extent, body: body(place), age }, count);
         Some(place)
     }
 
@@ -117,7 +153,7 @@ impl<B: DiskBuf> Batch<B> {
         if !self.make_room(epoch, 0) {
             return false;
         }
-        self.put_entry(&Entry { extent, body: Body::Hole(kind) }, 0);
+        self.put_entry(&Entry { extent, body: Body::Hole(kind), age: 0 }, 0);
         true
     }
 

@@ -22,6 +22,6 @@ pub use memory::MemoryDisk;
 pub use pool::{PoolConfig, PoolError, PoolUsage, SegmentFile, SegmentPool};
 pub use record::payload_crc;
 pub use record::{Body, DataPlace, Entry, HoleKind, LogIdentity, RawRecord, Record, Reject};
-pub use scan::{Floor, Found, Scan, ScanError, TornTail, scan};
+pub use scan::{Floor, Found, NamedCut, Scan, ScanError, TornTail, scan};
 pub use units::{BLOCK_BYTES, Epoch, Extent, Incarnation, Lba, Lsn, SECTOR_BYTES, SegmentId};
 pub use units::{ShardBlock, ShardId, VolumeId};

@@ -71,6 +71,18 @@ bugs! {
     NoIncarnationCheck = "no-incarnation-check",
     /// Replay does not skip the records that the manifest's cut covers.
     NoEpochFilter = "no-epoch-filter",
+    /// Recovery overlooks the names of cuts.
+    NameForgotten = "name-forgotten",
+    /// The name of a cut is logged before all that the cut has is durable.
+    NameBeforeSync = "name-before-sync",
+    /// What was logged late for a cut counts as written when it was logged.
+    OlderReplayed = "older-replayed",
+    /// The name of a cut is logged before what only memory has of it.
+    NameLeavesMemory = "name-leaves-memory",
+    /// A named cut of an earlier opening is published as if it covered all of that one's log.
+    NamedCutCoversAll = "named-cut-covers-all",
+    /// The manifest of a named cut is published before its snapshot is put.
+    NamedAfterManifest = "named-after-manifest",
     /// Recovery acts on what it read from the log without making it durable first.
     RecoveryWithoutSync = "recovery-without-sync",
     /// A segment is recycled when its chunks are uploaded, before the manifest is published.

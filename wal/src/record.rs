@@ -14,7 +14,8 @@ pub use decode::{EntryReject, RawRecord, Reject};
 
 use crate::layout::Layout;
 use crate::limits::VOLUME_MAX_BLOCKS;
-use crate::units::{BLOCK_BYTES, Epoch, Extent, Incarnation, Lsn, SegmentId, ShardId, VolumeId};
+use crate::units::{BLOCK_BYTES, Epoch, Extent, Incarnation, Lba, Lsn, SegmentId};
+use crate::units::{ShardId, VolumeId};
 
 /// First bytes of every record of every version.
 pub const MAGIC: [u8; 8] = *b"KraitWAL";
@@ -63,6 +64,8 @@ pub enum Body {
     Data(DataPlace),
     /// Those of them that the record's shard owns under the record's layout become a hole.
     Hole(HoleKind),
+    /// None changes: the cut of the entry's epoch has a name, and the payload says which.
+    Name(DataPlace),
 }
 
 /// One change of the volume.
@@ -72,6 +75,9 @@ pub struct Entry {
     pub extent: Extent,
     /// What they become.
     pub body: Body,
+    /// Epochs by which it is older than its record: 0 for what is written in the record's own. What
+    /// was in memory only when a cut took it may be logged later, for that cut.
+    pub age: u32,
 }
 
 /// The unit of the log: changes that were made at one epoch and are replayed together, in order.
@@ -88,7 +94,7 @@ pub struct Record {
     pub lsn: Lsn,
     /// The highest number known to be synced when it was encoded; below its own.
     pub durable_lsn: Lsn,
-    /// The epoch of all of its entries.
+    /// The epoch in which it was written; see [`Self::epoch_of`] for that of an entry.
     pub epoch: Epoch,
     /// Blocks of payload that follow the header block.
     pub payload_blocks: u32,
@@ -102,6 +108,12 @@ impl Record {
     pub fn blocks(&self) -> u32 {
         1 + self.payload_blocks
     }
+
+    /// The epoch of one of its entries.
+    #[must_use]
+    pub fn epoch_of(&self, entry: &Entry) -> Epoch {
+        Epoch(self.epoch.0 - u64::from(entry.age))
+    }
 }
 
 impl Entry {
@@ -110,13 +122,18 @@ impl Entry {
     #[must_use]
     pub fn matches(&self, payload: &[u8]) -> bool {
         match self.body {
-            Body::Data(place) => {
+            Body::Data(place) | Body::Name(place) => {
                 payload.len() as u64 == self.extent.count() * BLOCK_BYTES as u64
                     && payload_crc(self.extent, payload) == place.crc
             }
             Body::Hole(_) => false,
         }
     }
+}
+
+/// The blocks that the payload of a name stands for in its checksum.
+pub(crate) fn name_extent() -> Extent {
+    Extent::new(Lba(0), 1).expect("one block is an extent")
 }
 
 /// Checksum of a data entry: CRC32C over the extent's first block and count (both 8 bytes,
@@ -157,9 +174,16 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.body {
             Body::Data(place) => {
-                write!(f, "data {} at block {}, crc {:08x}", self.extent, place.block, place.crc)
+                write!(f, "data {} at block {}, crc {:08x}", self.extent, place.block, place.crc)?;
             }
-            Body::Hole(kind) => write!(f, "{kind} {}", self.extent),
+            Body::Hole(kind) => write!(f, "{kind} {}", self.extent)?,
+            Body::Name(place) => {
+                write!(f, "name of a cut at block {}, crc {:08x}", place.block, place.crc)?;
+            }
+        }
+        match self.age {
+            0 => Ok(()),
+            age => write!(f, ", {age} epochs old"),
         }
     }
 }

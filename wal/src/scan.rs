@@ -6,14 +6,17 @@
 //!    power cut here leaves what was there, or less of what was never synced.
 //! 3. Find every record (`walk`) and leave out what the manifest's cut covers.
 //! 4. Take the longest run without a gap of each (incarnation, shard), by the table in `decide`.
+//! 5. Read the names of cuts that the manifest has not.
 //!
 //! Memory grows with the number of records and entries found, never with payload.
 
 mod decide;
 mod error;
+mod names;
 mod walk;
 
 pub use error::{Loss, Place, ScanError};
+pub use names::NamedCut;
 pub use walk::{Sighted, Sighting, walk};
 
 use crate::disk::{Disk, DiskFile};
@@ -92,6 +95,8 @@ pub struct TornTail {
 pub struct Scan {
     /// What to replay, in the order of (incarnation, shard, lsn).
     pub records: Vec<Found>,
+    /// Named cuts that the manifest has not, oldest first.
+    pub named: Vec<NamedCut>,
     /// The segment files, sorted by name, relative to it.
     pub files: Vec<String>,
     /// The highest epoch of the manifest's cut and of any record of the volume, replayed or not:
@@ -154,9 +159,11 @@ pub async fn scan<D: Disk>(
         files.push(entry.name);
     }
     let torn = choose(&mut candidates, &files, floor)?;
+    candidates.iter_mut().for_each(|candidate| names::leave_out_covered(candidate, floor));
+    let named = names::named_cuts(disk, dir, &files, &candidates, floor).await?;
     let chosen = candidates.into_iter().filter(|candidate| candidate.keep);
     let records = chosen.map(|c| Found { file: c.file as usize, record: c.record }).collect();
-    Ok(Scan { records, files, newest_epoch, torn })
+    Ok(Scan { records, named, files, newest_epoch, torn })
 }
 
 /// Sorts out what is not of this volume, and refuses what is but cannot be judged. Returns the

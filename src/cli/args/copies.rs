@@ -20,7 +20,7 @@ pub(in crate::cli) enum SnapshotCommand {
         /// Snapshots of this name of all these volumes, at one instant
         #[arg(long, value_name = "VOLUME,VOLUME", value_delimiter = ',')]
         group: Vec<VolumeName>,
-        /// How long to wait for the store: a number with s, m or h, 1s to 1h
+        /// How long it may take: a number with s, m or h, 1s to 1h
         #[arg(long, value_name = "TIME", default_value = "60s")]
         timeout: Wait,
         #[command(flatten)]

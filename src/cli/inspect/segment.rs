@@ -56,6 +56,8 @@ struct EntryView {
     kind: &'static str,
     lba: u64,
     blocks: u64,
+    /// That of the record, or an older one.
+    epoch: u64,
     payload_block: Option<u32>,
     crc: Option<String>,
 }
@@ -127,11 +129,13 @@ fn sound(record: &Record) -> SoundView {
             Body::Data(place) => ("data", Some(place)),
             Body::Hole(HoleKind::Zero) => ("zero", None),
             Body::Hole(HoleKind::Discard) => ("discard", None),
+            Body::Name(place) => ("name", Some(place)),
         };
         EntryView {
             kind,
             lba: entry.extent.lba().0,
             blocks: entry.extent.count(),
+            epoch: record.epoch_of(entry).0,
             payload_block: place.map(|place| place.block),
             crc: place.map(|place| format!("{:08x}", place.crc)),
         }

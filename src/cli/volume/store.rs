@@ -51,10 +51,18 @@ fn open_for(settings: &Settings, access: Access) -> Result<AnyStore, Error> {
 /// Checks that the server of the data directory, if one runs, uses the store of the settings:
 /// otherwise the command would look at other volumes than it serves.
 pub(in crate::cli) fn agree_with_server(settings: &Settings) -> Result<(), Error> {
+    server(settings).map(drop)
+}
+
+/// The same; returns the server, if there is one.
+pub(in crate::cli) fn server(settings: &Settings) -> Result<Option<ControlClient>, Error> {
     match ControlClient::connect(settings) {
-        Ok(mut client) => agree(settings, &client.server()?),
+        Ok(mut client) => {
+            agree(settings, &client.server()?)?;
+            Ok(Some(client))
+        }
         // Whoever looks at the store waits for nobody who has the directory to itself.
-        Err(ControlError::NotRunning { .. }) => Ok(()),
+        Err(ControlError::NotRunning { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

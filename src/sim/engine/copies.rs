@@ -58,7 +58,13 @@ pub(super) async fn snapshot_group(handles: &[Handle], number: u32) -> Result<()
     handles[0].keeper.snapshot_group(members).await.map(drop)
 }
 
+/// Waits until the snapshots that were made of a volume are in the store.
+async fn settle(handle: &Handle) -> Result<(), VolumeError> {
+    handle.core.settle(handle.volume.shared().volume).await
+}
+
 pub(super) async fn view(handle: &Handle, number: u32) -> Result<Handle, VolumeError> {
+    settle(handle).await?;
     let (volume, name) = (handle.volume.shared().volume, snapshot_name(number));
     let Some(found) = snapshot::read(&handle.core.store, volume, &name).await? else {
         let volume = name_of(volume);
@@ -66,6 +72,13 @@ pub(super) async fn view(handle: &Handle, number: u32) -> Result<Handle, VolumeE
     };
     let volume = handle.core.view(found).await?;
     Ok(Handle { volume, ..handle.clone() })
+}
+
+pub(super) async fn exists(handle: &Handle, number: u32) -> Result<bool, String> {
+    settle(handle).await.map_err(|error| error.to_string())?;
+    let (volume, name) = (handle.volume.shared().volume, snapshot_name(number));
+    let found = snapshot::read_header(&handle.core.store, volume, &name).await;
+    Ok(found.map_err(|error| error.to_string())?.is_some())
 }
 
 pub(super) async fn changes(
@@ -93,6 +106,7 @@ pub(super) async fn close(handle: &Handle) -> Result<(), VolumeError> {
 }
 
 pub(super) async fn clone_of(handle: &Handle, snap: u32, number: u32) -> Result<Handle, String> {
+    settle(handle).await.map_err(|error| error.to_string())?;
     let source = handle.volume.shared().volume;
     let id = clone_id(number);
     let new = NewClone {
@@ -144,6 +158,7 @@ pub(super) async fn delete_clone(clone: &Handle, number: u32) -> Result<(), Stri
 }
 
 pub(super) async fn delete_snapshot(handle: &Handle, number: u32) -> Result<bool, String> {
+    settle(handle).await.map_err(|error| error.to_string())?;
     let volume = handle.volume.shared().volume;
     let (named, name) = ((volume, &name_of(volume)), snapshot_name(number));
     match snapshot::delete(&handle.core.store, named, &name, turn(handle)).await {

@@ -157,8 +157,8 @@ impl Log {
         if matches!(op.command, Command::Flush | Command::Cut | Command::Snapshot) {
             life.covered = life.covered.max(op.invoked);
         }
-        let remote = op.command == Command::Flush && self.durability == Durability::Remote;
-        if matches!(op.command, Command::Cut | Command::Snapshot) || remote {
+        let is_promise = matches!(op.command, Command::Flush | Command::Snapshot);
+        if op.command == Command::Cut || (is_promise && self.durability == Durability::Remote) {
             life.published = life.published.max(op.invoked);
         }
     }
@@ -174,6 +174,15 @@ impl Log {
             let after = Moment(newest.0 + 1);
             (life.published, life.covered) = (life.published.max(after), life.covered.max(after));
         }
+    }
+
+    /// Whether what a command promised must be in the store: something that was sent after its reply
+    /// was published, or its own promise was that.
+    pub(super) fn is_stored(&self, op: OpId) -> bool {
+        let op = &self.ops[op.0 as usize];
+        let published = self.lives[op.life as usize].published;
+        let is_own = op.command == Command::Snapshot && self.durability == Durability::Remote;
+        op.acknowledged && (is_own || published > op.ended)
     }
 
     /// An error leaves the command open until the crash: it may still take effect.

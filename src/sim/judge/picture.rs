@@ -17,11 +17,17 @@ pub(super) struct Picture {
     sectors: BTreeMap<u64, History>,
     /// The tracked sectors, once they were read.
     image: Option<Vec<u8>>,
+    /// It must be in the store.
+    is_stored: bool,
+    /// Its only copy may have been on a disk that was lost.
+    may_be_lost: bool,
 }
 
 impl Picture {
     pub(super) fn new(op: OpId, log: &Log, sectors: &BTreeMap<u64, History>) -> Self {
-        Self { op, log: log.clone(), sectors: sectors.clone(), image: None }
+        let (log, sectors) = (log.clone(), sectors.clone());
+        let is_stored = log.is_stored(op);
+        Self { op, log, sectors, image: None, is_stored, may_be_lost: false }
     }
 
     /// Judges what it is seen to hold for the first time: each sector as a read would be that was
@@ -86,6 +92,7 @@ impl Judge {
         let volume = self.volume;
         let picture = self.pictures.iter_mut().find(|picture| picture.op == snapshot);
         let picture = picture.expect("it is one of those there are");
+        (picture.is_stored, picture.may_be_lost) = (true, false);
         assert_eq!(bytes.len(), picture.sectors.len() * SECTOR_BYTES, "short read");
         let Some(before) = &picture.image else {
             picture.judge(volume, bytes)?;
@@ -103,6 +110,26 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// Whether a snapshot may be gone, with the disk that had it before the store.
+    #[must_use]
+    pub fn may_be_lost(&self, snapshot: OpId) -> bool {
+        self.pictures.iter().any(|picture| picture.op == snapshot && picture.may_be_lost)
+    }
+
+    /// What was published by now is in the store.
+    pub(super) fn store_pictures(&mut self) {
+        for picture in &mut self.pictures {
+            picture.is_stored |= self.log.is_stored(picture.op);
+        }
+    }
+
+    /// The local disk is gone.
+    pub(super) fn lose_pictures(&mut self) {
+        for picture in &mut self.pictures {
+            picture.may_be_lost |= !picture.is_stored;
+        }
     }
 
     /// A snapshot was deleted, or may have been.

@@ -106,10 +106,21 @@ pub(super) fn unclean(what: impl Into<String>) -> Fault {
 }
 
 impl<S: Subject> Look<S> {
-    async fn run(mut self, pictures: Vec<OpId>, cloned: Option<OpId>) -> Result<(), Fault> {
+    async fn run(mut self, mut pictures: Vec<OpId>, cloned: Option<OpId>) -> Result<(), Fault> {
+        for at in (0..pictures.len()).rev() {
+            let snapshot = pictures[at];
+            if self.judge.borrow().may_be_lost(snapshot)
+                && !S::has_snapshot(&self.volume, snapshot.number()).await.map_err(unclean)?
+            {
+                self.judge.borrow_mut().forget_picture(snapshot);
+                pictures.remove(at);
+            }
+        }
         for snapshot in &pictures {
             self.view(*snapshot).await?;
         }
+        let is_here = |snapshot: &OpId| pictures.contains(snapshot);
+        let cloned = cloned.filter(is_here);
         for pair in pictures.windows(2) {
             let (one, other) = (pair[0], pair[1]);
             self.compare(one, other).await?;

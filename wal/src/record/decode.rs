@@ -2,8 +2,8 @@
 //! order. The checksum comes before the version, since a version without a seal proves nothing.
 
 use super::fields::{self as f, u16_at, u32_at, u64_at};
-use super::fits_shard;
 use super::{Body, DataPlace, Entry, HoleKind, LogIdentity, MAGIC, Record, VERSION, encode};
+use super::{fits_shard, name_extent};
 use crate::layout::Layout;
 use crate::limits::{ENTRIES_PER_RECORD, ENTRY_MAX_BLOCKS, SEGMENT_MAX_BLOCKS};
 use crate::units::{BLOCK_BYTES, Epoch, Extent, Incarnation, Lba, Lsn, SegmentId};
@@ -143,6 +143,22 @@ pub enum EntryReject {
         /// Where its payload must be.
         expected: u32,
     },
+    /// Older than the first epoch.
+    #[error("{age} epochs older than epoch {epoch}")]
+    Age {
+        /// How much older.
+        age: u32,
+        /// The record's.
+        epoch: u64,
+    },
+    /// The name of a cut is one block of payload, and its cut has ended.
+    #[error("a name of {extent}, {age} epochs old")]
+    Name {
+        /// What stands in place of block 0.
+        extent: Extent,
+        /// How old its cut is.
+        age: u32,
+    },
     /// A hole has neither payload nor checksum.
     #[error("a hole with payload")]
     HolePayload,
@@ -265,9 +281,13 @@ impl<'a> RawRecord<'a> {
         let mut sum = 0;
         for index in 0..usize::from(count) {
             let bytes = &self.block[f::entry_range(index)];
-            let entry = decode_entry(bytes, id, at_block, 1 + sum)
-                .map_err(|source| Reject::Entry { index, source })?;
-            if let Body::Data(_) = entry.body {
+            let rejected = |source| Reject::Entry { index, source };
+            let entry = decode_entry(bytes, id, at_block, 1 + sum).map_err(rejected)?;
+            let (age, epoch) = (entry.age, u64_at(self.block, f::EPOCH_AT));
+            if u64::from(age) > epoch {
+                return Err(rejected(EntryReject::Age { age, epoch }));
+            }
+            if let Body::Data(_) | Body::Name(_) = entry.body {
                 sum += entry.extent.count() as u32;
             }
             entries.push(entry);
@@ -296,7 +316,7 @@ fn decode_entry(
 ) -> Result<Entry, EntryReject> {
     let kind = bytes[f::ENTRY_KIND_AT];
     let hole = match kind {
-        f::KIND_DATA => None,
+        f::KIND_DATA | f::KIND_NAME => None,
         f::KIND_ZERO => Some(HoleKind::Zero),
         f::KIND_DISCARD => Some(HoleKind::Discard),
         unknown => return Err(EntryReject::Kind(unknown)),
@@ -313,7 +333,12 @@ fn decode_entry(
     if hole.is_none() && count > u64::from(ENTRY_MAX_BLOCKS) {
         return Err(EntryReject::TooLong(count));
     }
-    if !fits_shard(id, extent, hole.is_none()) {
+    let age = u32_at(bytes, f::ENTRY_AGE_AT);
+    if kind == f::KIND_NAME {
+        if extent != name_extent() || age == 0 {
+            return Err(EntryReject::Name { extent, age });
+        }
+    } else if !fits_shard(id, extent, hole.is_none()) {
         return Err(EntryReject::NotOwned(extent));
     }
     let (crc, said) = (u32_at(bytes, f::ENTRY_CRC_AT), u32_at(bytes, f::ENTRY_BLOCK_AT));
@@ -323,7 +348,8 @@ fn decode_entry(
         None if said != next_block => {
             return Err(EntryReject::Block { said, expected: next_block });
         }
+        None if kind == f::KIND_NAME => Body::Name(DataPlace { block: at_block + said, crc }),
         None => Body::Data(DataPlace { block: at_block + said, crc }),
     };
-    Ok(Entry { extent, body })
+    Ok(Entry { extent, body, age })
 }

@@ -21,14 +21,17 @@ pub(crate) fn put_entry(header: &mut [u8], index: usize, at_block: u32, entry: &
     let bytes = &mut header[f::entry_range(index)];
     put(bytes, f::ENTRY_LBA_AT, &entry.extent.lba().0.to_le_bytes());
     put(bytes, f::ENTRY_COUNT_AT, &entry.extent.count().to_le_bytes());
-    match entry.body {
-        Body::Data(place) => {
-            bytes[f::ENTRY_KIND_AT] = f::KIND_DATA;
-            put(bytes, f::ENTRY_CRC_AT, &place.crc.to_le_bytes());
-            put(bytes, f::ENTRY_BLOCK_AT, &(place.block - at_block).to_le_bytes());
-        }
-        Body::Hole(HoleKind::Zero) => bytes[f::ENTRY_KIND_AT] = f::KIND_ZERO,
-        Body::Hole(HoleKind::Discard) => bytes[f::ENTRY_KIND_AT] = f::KIND_DISCARD,
+    put(bytes, f::ENTRY_AGE_AT, &entry.age.to_le_bytes());
+    let (kind, place) = match entry.body {
+        Body::Data(place) => (f::KIND_DATA, Some(place)),
+        Body::Hole(HoleKind::Zero) => (f::KIND_ZERO, None),
+        Body::Hole(HoleKind::Discard) => (f::KIND_DISCARD, None),
+        Body::Name(place) => (f::KIND_NAME, Some(place)),
+    };
+    bytes[f::ENTRY_KIND_AT] = kind;
+    if let Some(place) = place {
+        put(bytes, f::ENTRY_CRC_AT, &place.crc.to_le_bytes());
+        put(bytes, f::ENTRY_BLOCK_AT, &(place.block - at_block).to_le_bytes());
     }
 }
 

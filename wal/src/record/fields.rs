@@ -36,12 +36,14 @@ pub(crate) const ENTRY_ENCODING_AT: usize = 17;
 pub(crate) const ENTRY_RESERVED_A: Range<usize> = 18..20;
 pub(crate) const ENTRY_CRC_AT: usize = 20;
 pub(crate) const ENTRY_BLOCK_AT: usize = 24;
-/// Reserved bytes and the place of an AEAD tag.
-pub(crate) const ENTRY_RESERVED_B: Range<usize> = 28..ENTRY_BYTES;
+pub(crate) const ENTRY_AGE_AT: usize = 28;
+/// The place of an AEAD tag.
+pub(crate) const ENTRY_RESERVED_B: Range<usize> = 32..ENTRY_BYTES;
 
 pub(crate) const KIND_DATA: u8 = 1;
 pub(crate) const KIND_ZERO: u8 = 2;
 pub(crate) const KIND_DISCARD: u8 = 3;
+pub(crate) const KIND_NAME: u8 = 4;
 
 /// The bytes of entry `index` within its header block.
 pub(crate) fn entry_range(index: usize) -> Range<usize> {

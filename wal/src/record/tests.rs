@@ -166,7 +166,7 @@ fn counts_are_bounded_and_agree() {
 
 #[test]
 fn entries_of_unknown_kind_or_encoding_are_refused() {
-    assert_eq!(entry_reject(0, |e| e[f::ENTRY_KIND_AT] = 4), EntryReject::Kind(4));
+    assert_eq!(entry_reject(0, |e| e[f::ENTRY_KIND_AT] = 5), EntryReject::Kind(5));
     assert_eq!(entry_reject(1, |e| e[f::ENTRY_KIND_AT] = 0), EntryReject::Kind(0));
     assert_eq!(entry_reject(2, |e| e[f::ENTRY_ENCODING_AT] = 9), EntryReject::Encoding(9));
 }
@@ -201,4 +201,45 @@ fn payload_stands_where_the_entries_say() {
     assert_eq!(reject, EntryReject::Block { said: 2, expected: 1 });
     assert_eq!(entry_reject(1, |e| e[f::ENTRY_BLOCK_AT] = 1), EntryReject::HolePayload);
     assert_eq!(entry_reject(2, |e| e[f::ENTRY_CRC_AT] = 1), EntryReject::HolePayload);
+}
+
+/// A record with the name of the cut of epoch 3, and a block that is as old.
+fn older() -> Vec<u8> {
+    let mut batch = Batch::begin(vec![0xa5; 4 * BLOCK_BYTES], identity(), SegmentId(9), 5, Lsn(7));
+    assert!(batch.push_name(Epoch(5), Epoch(3), &[b'n'; BLOCK_BYTES]));
+    batch.push_older(Epoch(5), Epoch(3), Lba(1024), &[1; BLOCK_BYTES]).unwrap();
+    batch.push_data(Epoch(5), Lba(1025), &[2; BLOCK_BYTES]).unwrap();
+    batch.finish(Lsn(6)).buf
+}
+
+#[test]
+fn what_is_older_than_its_record_says_so() {
+    let bytes = older();
+    let record = RawRecord::parse(&bytes[..BLOCK_BYTES]).unwrap().check().unwrap();
+    let epochs = record.entries.iter().map(|entry| record.epoch_of(entry).0);
+    assert_eq!(epochs.collect::<Vec<_>>(), [3, 3, 5]);
+    let Body::Name(place) = record.entries[0].body else { panic!("{record}") };
+    assert_eq!((place.block, record.payload_blocks), (6, 3));
+    assert!(record.entries[0].matches(&[b'n'; BLOCK_BYTES]));
+    assert!(!record.entries[0].matches(&[b'm'; BLOCK_BYTES]));
+    assert!(record.to_string().contains("name of a cut at block 6, crc "), "{record}");
+    assert!(record.to_string().ends_with(", crc cf26a54b"), "{record}");
+}
+
+#[test]
+fn nothing_is_older_than_all_epochs_and_names_are_of_cuts_that_ended() {
+    let reject = |index: usize, at: usize, value: u64| {
+        let mut header = older()[..BLOCK_BYTES].to_vec();
+        f::put(&mut header[f::entry_range(index)], at, &value.to_le_bytes()[..4]);
+        let crc = encode::block_crc(&header);
+        f::put(&mut header, f::CRC_AT, &crc.to_le_bytes());
+        match RawRecord::parse(&header).unwrap().check() {
+            Err(Reject::Entry { index: found, source }) if found == index => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(reject(1, f::ENTRY_AGE_AT, 6), EntryReject::Age { age: 6, epoch: 5 });
+    let (extent, moved) = (name_extent(), Extent::new(Lba(9), 1).unwrap());
+    assert_eq!(reject(0, f::ENTRY_AGE_AT, 0), EntryReject::Name { extent, age: 0 });
+    assert_eq!(reject(0, f::ENTRY_LBA_AT, 9), EntryReject::Name { extent: moved, age: 2 });
 }

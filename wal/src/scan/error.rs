@@ -30,6 +30,14 @@ pub enum ScanError {
         /// Why.
         source: Reject,
     },
+    /// The name of a cut that was whole a moment ago.
+    #[error("{file}, block {at_block}: the name of a cut changed between two reads")]
+    Unsteady {
+        /// The file.
+        file: String,
+        /// Where in it.
+        at_block: u32,
+    },
     /// Written by an opening of the volume that its manifest does not know: the manifest is old.
     #[error(
         "{file}, block {at_block}: a record of incarnation {found}, but the newest manifest is of \

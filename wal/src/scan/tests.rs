@@ -236,3 +236,31 @@ fn other_files_are_not_read() {
     assert_eq!(VOLUME, log.identity.volume);
     assert_eq!(log.identity.layout, Layout::new(10, 2).unwrap());
 }
+
+#[test]
+fn a_named_cut_is_found_with_what_it_covers_until_a_manifest_has_it() {
+    let mut log = Log::new(1, 0);
+    log.segment("1.wal", 64);
+    log.write(1, &[(0, 1)]);
+    log.write(2, &[(1, 1)]);
+    let mut other = log.sibling(1, 1);
+    other.segment("2.wal", 64);
+    other.write(1, &[(1024, 1)]);
+    log.append(|batch| {
+        batch.push_older(Epoch(3), Epoch(1), Lba(2), &block(9)).unwrap();
+        assert!(batch.push_name(Epoch(3), Epoch(1), &block(7)));
+        batch.push_data(Epoch(3), Lba(3), &block(8)).unwrap();
+    });
+    let entries =
+        |scan: &Scan| scan.records.iter().map(|found| found.record.entries.len()).sum::<usize>();
+    let scan = scan_now(&log.disk, &floor(1)).unwrap();
+    let positions = vec![(ShardId(0), Lsn(1)), (ShardId(1), Lsn(1))];
+    let (incarnation, epoch, name) = (Incarnation(1), Epoch(1), block(7).to_vec());
+    assert_eq!(scan.named, [NamedCut { incarnation, epoch, positions: positions.clone(), name }]);
+    assert_eq!(entries(&scan), 6);
+    // As its manifest says.
+    let cut = Floor { incarnation, lsns: positions, epoch, newest: Incarnation(2) };
+    let scan = scan_now(&log.disk, &cut).unwrap();
+    assert_eq!((scan.named.len(), lsns(&scan)), (0, vec![(1, 0, 2), (1, 0, 3)]));
+    assert_eq!(entries(&scan), 2, "what was logged late for the cut is in it");
+}

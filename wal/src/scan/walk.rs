@@ -109,7 +109,7 @@ async fn payload_is_good<F: DiskFile>(
     window: &mut Window<'_, F>,
     entry: &Entry,
 ) -> Result<bool, DiskError> {
-    let Body::Data(place) = entry.body else { return Ok(true) };
+    let (Body::Data(place) | Body::Name(place)) = entry.body else { return Ok(true) };
     let end = place.block + entry.extent.count() as u32;
     if end > window.blocks {
         return Ok(false);

@@ -50,7 +50,7 @@ fn seen(scan: &Scan, disk: &MemoryDisk) -> Vec<Seen> {
         for entry in &found.record.entries {
             let (hole, payload) = match entry.body {
                 Body::Hole(kind) => (Some(kind), Vec::new()),
-                Body::Data(place) => {
+                Body::Data(place) | Body::Name(place) => {
                     let at = place.block as usize * BLOCK_BYTES;
                     let bytes = entry.extent.count() as usize * BLOCK_BYTES;
                     (None, files[found.file][at..at + bytes].to_vec())

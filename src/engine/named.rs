@@ -1,0 +1,238 @@
+//! Naming a cut in the log: a snapshot that is there, whatever becomes of the process, before its cut
+//! is in the store.
+//!
+//! What a power cut leaves after each step:
+//! 1. the epoch ended, and shards froze their part of the cut: nothing on disk changed.
+//! 2. what only memory had of the cut, or of cuts before it, is in the log: entries that are as old as
+//!    their cut, also if a newer version of a block is logged before. Nothing counts that was not flushed.
+//! 3. the logs of all shards are synced: each has all of the cut.
+//! 4. the name is in the log of the home shard, and is synced: the snapshot was made. Whoever opens the
+//!    volume with this log finds the cut in it and goes on with step 5.
+//! 5. the cut is sealed, the snapshot is put, and the manifest of the cut is published, in this order:
+//!    from the last one on the log's name is covered. Before it, sealing begins again, and a snapshot
+//!    of this identity that is there is the one.
+
+use chunk::{SnapshotId, SnapshotName};
+use wal::limits::ENTRY_MAX_BLOCKS;
+use wal::planted::{self, Bug};
+use wal::runtime::Runtime;
+use wal::{BLOCK_BYTES, Epoch, Incarnation, Lsn, NamedCut, ShardBlock, ShardId, ShardRun};
+
+use super::Env;
+use super::error::VolumeError;
+use super::frozen::Layer;
+use super::limits::POUR_BLOCKS;
+use super::log::NoRoom;
+use super::place::Place;
+use super::shard::{Maps, Shard};
+use super::snapshot::NewSnapshot;
+
+/// A cut that becomes a snapshot, or one that an earlier opening named.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The epoch that it ended.
+    pub epoch: Epoch,
+    /// The snapshot; `None`: nobody wants it any more.
+    pub new: Option<NewSnapshot>,
+    /// Size of the volume in it.
+    pub size_bytes: u64,
+    /// What of which log it covers, if an earlier opening made it.
+    pub(super) recovered: Option<(Incarnation, Vec<(ShardId, Lsn)>)>,
+}
+
+const ID_AT: usize = 0;
+const CREATED_AT: usize = 16;
+const SIZE_AT: usize = 24;
+const LENGTH_AT: usize = 32;
+const NAME_AT: usize = 34;
+
+/// What the log says of a snapshot, see `wal/FORMAT.md`.
+pub(super) fn encode(new: &NewSnapshot, size_bytes: u64) -> Vec<u8> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let name = new.name.as_str().as_bytes();
+    block[ID_AT..CREATED_AT].copy_from_slice(&new.id.0);
+    block[CREATED_AT..SIZE_AT].copy_from_slice(&new.created_unix_ms.to_le_bytes());
+    block[SIZE_AT..LENGTH_AT].copy_from_slice(&size_bytes.to_le_bytes());
+    block[LENGTH_AT..NAME_AT].copy_from_slice(&(name.len() as u16).to_le_bytes());
+    block[NAME_AT..NAME_AT + name.len()].copy_from_slice(name);
+    block
+}
+
+/// Reads what [`encode`] wrote.
+fn decode(block: &[u8]) -> Option<(NewSnapshot, u64)> {
+    let number = |at: usize, bytes: usize| {
+        let part = block.get(at..at + bytes)?;
+        Some(part.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    let length = number(LENGTH_AT, 2)? as usize;
+    let name = std::str::from_utf8(block.get(NAME_AT..NAME_AT + length)?).ok()?;
+    if block.len() != BLOCK_BYTES || block[NAME_AT + length..].iter().any(|byte| *byte != 0) {
+        return None;
+    }
+    let new = NewSnapshot {
+        id: SnapshotId(block[ID_AT..CREATED_AT].try_into().expect("16 bytes")),
+        name: SnapshotName::parse(name).ok()?,
+        created_unix_ms: number(CREATED_AT, 8)?,
+        patience: std::time::Duration::ZERO,
+    };
+    Some((new, number(SIZE_AT, 8)?))
+}
+
+impl TryFrom<&NamedCut> for Named {
+    type Error = String;
+
+    fn try_from(cut: &NamedCut) -> Result<Self, String> {
+        let new = decode(&cut.name);
+        let (new, size_bytes) =
+            new.ok_or_else(|| format!("the name of the cut of epoch {} says nothing", cut.epoch))?;
+        let recovered = Some((cut.incarnation, cut.positions.clone()));
+        Ok(Self { epoch: cut.epoch, new: Some(new), size_bytes, recovered })
+    }
+}
+
+/// How far a cut went to the log.
+enum Logged {
+    /// All of it.
+    All,
+    /// That of cuts before this one, and blocks of it before this one.
+    Below(Epoch, ShardBlock),
+    /// The same, and the log has no room for more.
+    Full(Epoch, ShardBlock),
+}
+
+impl Maps {
+    /// The first part of a run in one of the cuts that has its content in one place; and whether
+    /// that is seen in the cut of the epoch `seen_at`, or was written again up to then.
+    fn part_of(&self, index: usize, run: ShardRun, seen_at: Epoch) -> (ShardRun, bool) {
+        let (part, _) = self.first_layer(run);
+        let newer = self.frozen.iter().skip(index + 1).take_while(|it| it.epoch <= seen_at);
+        let mut count = part.count;
+        for frozen in newer {
+            let part = ShardRun { count, ..part };
+            let (first, written) = frozen.map.iter_range(part).next().expect("it is not empty");
+            count = first.count;
+            if written.is_some() {
+                return (first, false);
+            }
+        }
+        (ShardRun { count, ..part }, true)
+    }
+}
+
+impl<E: Env> Shard<E> {
+    /// Freezes the shard's part of a cut, and makes durable in the log all that is seen in it.
+    ///
+    /// # Errors
+    /// The volume is stopped, or the log cannot grow.
+    pub(super) async fn log_cut(&self, cut: Epoch) -> Result<(), VolumeError> {
+        self.freeze(&mut self.maps.borrow_mut(), cut.next());
+        let mut from = (Epoch(0), ShardBlock(0));
+        loop {
+            self.shared.alive()?;
+            match self.log_some(cut, from) {
+                Logged::All => break,
+                Logged::Below(epoch, block) => {
+                    from = (epoch, block);
+                    self.core.runtime.pause().await;
+                }
+                Logged::Full(epoch, block) => {
+                    from = (epoch, block);
+                    self.log.room().await?;
+                }
+            }
+        }
+        match planted::is(Bug::NameBeforeSync) {
+            true => Ok(()),
+            false => self.log.sync(self.log.last_lsn()).await,
+        }
+    }
+
+    fn log_some(&self, cut: Epoch, (epoch, from): (Epoch, ShardBlock)) -> Logged {
+        let mut maps = self.maps.borrow_mut();
+        let mut left = POUR_BLOCKS;
+        for index in 0..maps.frozen.len() {
+            let frozen = &maps.frozen[index];
+            let of = frozen.epoch;
+            if of < epoch || of > cut || planted::is(Bug::NameLeavesMemory) {
+                continue;
+            }
+            let mut at = if of == epoch { from } else { ShardBlock(0) };
+            while let Some((run, place)) = maps.frozen[index].map.next_from(at) {
+                if left == 0 {
+                    return Logged::Below(of, at);
+                }
+                if place != Place::Memory {
+                    (at, left) = (run.end(), left - 1);
+                    continue;
+                }
+                let count = run.count.min(ENTRY_MAX_BLOCKS.into()).min(self.stripe_left(run.start));
+                let (part, is_seen) = maps.part_of(index, ShardRun { count, ..run }, cut);
+                if is_seen && self.log_frozen(&mut maps, index, part).is_err() {
+                    return Logged::Full(of, part.start);
+                }
+                (at, left) = (part.end(), left.saturating_sub(part.count));
+            }
+        }
+        Logged::All
+    }
+
+    /// Logs a part of a cut that only memory has.
+    fn log_frozen(&self, maps: &mut Maps, index: usize, run: ShardRun) -> Result<(), NoRoom> {
+        let mut cache = self.core.cache.borrow_mut();
+        let mut content = self.gathered.borrow_mut();
+        content.clear();
+        let held = maps.frozen_content(index, self.volume, run, &cache);
+        held.expect("held blocks stay").iter().for_each(|block| content.extend_from_slice(block));
+        let (of, tag) = (maps.frozen[index].epoch, maps.frozen[index].tag());
+        let lba = self.shared.layout.to_volume(self.id, run.start);
+        let place = self.log.push_older(maps.epoch, of, lba, &content)?;
+        let (_, newest) = maps.first_layer(run);
+        maps.frozen[index].map.insert(run, Place::Log(place));
+        if newest == Some(Layer::Frozen(index)) {
+            cache.let_go(self.volume, run);
+            self.forget_unlogged(maps, run);
+        } else {
+            for block in run.start.0..run.end().0 {
+                cache.let_aside_go(self.volume, tag, ShardBlock(block));
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs the name of a cut that has ended, and makes it durable.
+    ///
+    /// # Errors
+    /// As [`Self::log_cut`].
+    pub(super) async fn log_name(&self, cut: Epoch, name: &[u8]) -> Result<(), VolumeError> {
+        loop {
+            self.shared.alive()?;
+            let epoch = self.maps.borrow().epoch;
+            if self.log.push_name(epoch, cut, name).is_ok() {
+                return self.log.sync(self.log.last_lsn()).await;
+            }
+            self.log.room().await?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_back_as_it_was() {
+        let name = SnapshotName::new("before-upgrade").expect("a sound name");
+        let new = NewSnapshot {
+            id: SnapshotId([7; 16]),
+            name,
+            created_unix_ms: 1_700_000_000_123,
+            patience: std::time::Duration::ZERO,
+        };
+        assert_eq!(decode(&encode(&new, 1 << 40)), Some((new.clone(), 1 << 40)));
+        let mut damaged = encode(&new, 1 << 40);
+        damaged[LENGTH_AT] = 3;
+        assert_eq!(decode(&damaged), None, "there is more than it says");
+        damaged[LENGTH_AT + 1] = 0xFF;
+        assert_eq!(decode(&damaged), None, "it leaves the block");
+    }
+}
