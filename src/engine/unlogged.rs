@@ -31,7 +31,7 @@ use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
 use super::Env;
 use super::cache::BlockCache;
 use super::error::VolumeError;
-use super::limits::POUR_BLOCKS;
+use super::limits::{POUR_BLOCKS, SETTLE_BLOCKS};
 use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
@@ -220,7 +220,7 @@ impl<E: Env> Shard<E> {
             return None;
         }
         let mut cache = self.core.cache.borrow_mut();
-        let (mut at, mut left) = (None, POUR_BLOCKS);
+        let (mut at, mut left) = (None, SETTLE_BLOCKS);
         while left > 0 {
             let frozen = maps.frozen.as_mut()?;
             let (run, place) = frozen.map.iter_from(at.unwrap_or(from)).next()?;
