@@ -66,6 +66,9 @@ pub struct Coordinator<E: Env> {
     pub(super) next_epoch: Cell<Epoch>,
     /// Cuts that become snapshots, oldest first.
     pub(super) named: RefCell<VecDeque<Named>>,
+    /// The newest cut was named: the log has more of it than the manifest's positions cover, and its
+    /// name. Before any of these files goes, one that covers all must be published.
+    pub(super) lags: Cell<bool>,
     /// How many of them were published.
     pub(super) landed: Cell<u64>,
     /// Who keeps cuts from beginning, see [`super::group`].
@@ -121,6 +124,7 @@ impl<E: Env> Coordinator<E> {
             unfinished: Cell::new(None),
             next_epoch,
             named: RefCell::new(named.into()),
+            lags: Cell::new(false),
             landed: Cell::new(0),
             holds: Cell::new(0),
             prunes: Cell::new(false),

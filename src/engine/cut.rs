@@ -51,10 +51,11 @@ impl<E: Env> Coordinator<E> {
         chunks.extend(self.pack(epoch, rests).await?);
         if let Some(named) = &named {
             self.publish_named(named, positions, &chunks).await?;
-        } else if !chunks.is_empty() {
+        } else if !chunks.is_empty() || self.lags.get() {
             let cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
             self.publish(in_cut(&cut, &chunks)).await?;
         }
+        self.lags.set(named.is_some());
         self.unfinished.set(None);
         let is_own = epoch >= self.next_epoch.get();
         if is_own {

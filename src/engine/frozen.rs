@@ -8,7 +8,7 @@ use wal::{Epoch, Lsn, ShardBlock, ShardRun};
 
 use super::Env;
 use super::cache::{BlockCache, CutTag, VolumeNo};
-use super::limits::POUR_BLOCKS;
+use super::limits::SETTLE_BLOCKS;
 use super::place::Place;
 use super::shard::{Maps, Shard};
 
@@ -54,7 +54,7 @@ impl Frozen {
     /// The cut is published: nothing of it is kept any more. Does some of it; true if there is more.
     pub(super) fn drop_aside(&self, volume: VolumeNo, cache: &mut BlockCache) -> bool {
         let mut aside = self.aside.borrow_mut();
-        let some = aside.len().saturating_sub(POUR_BLOCKS as usize)..;
+        let some = aside.len().saturating_sub(SETTLE_BLOCKS as usize)..;
         for block in aside.drain(some) {
             cache.drop_aside(volume, self.tag(), block);
         }

@@ -41,8 +41,9 @@ pub const APPENDS_UNDER_WAY: usize = 3;
 /// 150 µs, copies and checksums included: the longest that a small request waits for a large one.
 pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
 
-/// Bytes that sealing and folding handle between two pauses (about 30 µs).
-pub const SEAL_SLICE_BYTES: usize = 256 << 10;
+/// Bytes that sealing and folding handle between two pauses (about 100 µs): under load a pause is as
+/// long as the next writes take, and what is sealed slowly has to be logged meanwhile.
+pub const SEAL_SLICE_BYTES: usize = 512 << 10;
 
 /// The same in blocks.
 pub const SEAL_SLICE_BLOCKS: u64 = (SEAL_SLICE_BYTES / wal::BLOCK_BYTES) as u64;
@@ -93,12 +94,20 @@ pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
 pub const UNSYNCED_BYTES: u64 = 512 << 20;
 
 /// Somebody looks that often at what is in memory only...
-pub const UNLOGGED_LOOK: Duration = Duration::from_millis(1600);
+pub const UNLOGGED_LOOK: Duration = Duration::from_millis(200);
 
 /// ...and nothing is there at so many looks, or else goes to the log: the longest time that a write
-/// stays in memory only, with the sync that follows, is [`UNSYNCED_AGE`]. One look before, much of
-/// it is better cut.
-pub const UNLOGGED_LOOKS: u32 = 3;
+/// stays in memory only, with the sync that follows, is [`UNSYNCED_AGE`]. Before that, much of it is
+/// better cut.
+pub const UNLOGGED_LOOKS: u32 = 24;
+
+/// Looks that are left to such a cut, at least and at most: what is written while it is made is that
+/// old when it ends, and has to be cut in time as well.
+pub const CUT_LOOKS_LEAST: u32 = 6;
+/// See [`CUT_LOOKS_LEAST`].
+pub const CUT_LOOKS_MOST: u32 = 14;
+
+const _: () = assert!(CUT_LOOKS_LEAST <= CUT_LOOKS_MOST && CUT_LOOKS_MOST < UNLOGGED_LOOKS);
 
 /// Blocks in memory only that are better cut than logged: 64 MiB. Fewer do not pay for the objects.
 pub const CUT_UNLOGGED_BLOCKS: u64 = 16 << 10;
@@ -112,6 +121,13 @@ pub const NAMED_CUTS: usize = 16;
 
 /// Blocks that go from memory to the log between two pauses (about 50 us).
 pub const POUR_BLOCKS: u64 = 64;
+
+/// The same, for a cut that was named: whoever asked waits for all of it, behind the requests of each
+/// pause.
+pub const NAME_BLOCKS: u64 = 128;
+
+/// Blocks that are let go, as a cut that has them is published, between two pauses (about 50 us).
+pub const SETTLE_BLOCKS: u64 = 512;
 
 /// First and longest pause between tries of an upload that failed.
 pub const RETRY_FIRST: Duration = Duration::from_millis(50);

@@ -21,7 +21,7 @@ use wal::{BLOCK_BYTES, Epoch, Incarnation, Lsn, NamedCut, ShardBlock, ShardId, S
 use super::Env;
 use super::error::VolumeError;
 use super::frozen::Layer;
-use super::limits::POUR_BLOCKS;
+use super::limits::NAME_BLOCKS;
 use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
@@ -94,7 +94,7 @@ impl TryFrom<&NamedCut> for Named {
 enum Logged {
     /// All of it.
     All,
-    /// That of cuts before this one, and blocks of it before this one.
+    /// That of cuts after this one, and blocks of it before this one.
     Below(Epoch, ShardBlock),
     /// The same, and the log has no room for more.
     Full(Epoch, ShardBlock),
@@ -126,7 +126,7 @@ impl<E: Env> Shard<E> {
     /// The volume is stopped, or the log cannot grow.
     pub(super) async fn log_cut(&self, cut: Epoch) -> Result<(), VolumeError> {
         self.freeze(&mut self.maps.borrow_mut(), cut.next());
-        let mut from = (Epoch(0), ShardBlock(0));
+        let mut from = (cut, ShardBlock(0));
         loop {
             self.shared.alive()?;
             match self.log_some(cut, from) {
@@ -147,13 +147,13 @@ impl<E: Env> Shard<E> {
         }
     }
 
+    /// The newest cuts first: while that is done, the oldest one may come to the store.
     fn log_some(&self, cut: Epoch, (epoch, from): (Epoch, ShardBlock)) -> Logged {
         let mut maps = self.maps.borrow_mut();
-        let mut left = POUR_BLOCKS;
-        for index in 0..maps.frozen.len() {
-            let frozen = &maps.frozen[index];
-            let of = frozen.epoch;
-            if of < epoch || of > cut || planted::is(Bug::NameLeavesMemory) {
+        let mut left = NAME_BLOCKS;
+        for index in (0..maps.frozen.len()).rev() {
+            let of = maps.frozen[index].epoch;
+            if of > epoch || planted::is(Bug::NameLeavesMemory) {
                 continue;
             }
             let mut at = if of == epoch { from } else { ShardBlock(0) };

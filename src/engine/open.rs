@@ -87,7 +87,9 @@ pub async fn open<E: Env>(
     core.add_coordinator(number, coordinator.clone());
     core.runtime.spawn(coordinator.clone().run());
     core.runtime.spawn(coordinator.clone().run_collector());
-    if is_dirty {
+    // Of one record the loss shows no gap, whichever file goes first.
+    coordinator.lags.set(found.records.len() > 1);
+    if is_dirty || coordinator.lags.get() {
         coordinator.note_dirty(false);
     } else {
         coordinator.remove_leftovers().await;

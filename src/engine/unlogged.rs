@@ -32,7 +32,7 @@ use super::Env;
 use super::cache::BlockCache;
 use super::error::VolumeError;
 use super::frozen::Layer;
-use super::limits::POUR_BLOCKS;
+use super::limits::{POUR_BLOCKS, SETTLE_BLOCKS};
 use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
@@ -225,7 +225,7 @@ impl<E: Env> Shard<E> {
             return None;
         }
         let mut cache = self.core.cache.borrow_mut();
-        let (mut at, mut left) = (None, POUR_BLOCKS);
+        let (mut at, mut left) = (None, SETTLE_BLOCKS);
         while left > 0 {
             let (run, place) = maps.frozen.front()?.map.iter_from(at.unwrap_or(from)).next()?;
             let part = ShardRun { start: run.start, count: run.count.min(left) };

@@ -11,7 +11,9 @@ use wal::Epoch;
 use wal::runtime::Runtime;
 
 use super::Env;
-use super::limits::{CUT_UNLOGGED_BLOCKS, UNLOGGED_LOOK, UNLOGGED_LOOKS};
+use super::limits::{
+    CUT_LOOKS_LEAST, CUT_LOOKS_MOST, CUT_UNLOGGED_BLOCKS, UNLOGGED_LOOK, UNLOGGED_LOOKS,
+};
 use super::shard::{Maps, Shard};
 
 /// What is to be done about what is in memory only.
@@ -28,28 +30,49 @@ struct Watch {
     looks: u32,
     /// Those of them since a cut is being made.
     since_cut: u32,
+    /// Looks that a cut takes: as many as the last one, or little less than the one before.
+    cut_looks: u32,
     epoch: Epoch,
 }
 
 impl Watch {
+    fn new(epoch: Epoch) -> Self {
+        Self { looks: 0, since_cut: 0, cut_looks: CUT_LOOKS_LEAST, epoch }
+    }
+
+    /// Whether a cut must begin to be published in time, if it takes a quarter longer than expected.
+    /// The later, the more of what is written meanwhile is overwritten, and never sealed.
+    fn is_time_to_cut(&self) -> bool {
+        let takes = self.cut_looks + self.cut_looks / 4 + 1;
+        let is_under_way = self.since_cut > 0;
+        let left = UNLOGGED_LOOKS - self.looks;
+        !is_under_way && left <= takes.clamp(CUT_LOOKS_LEAST, CUT_LOOKS_MOST)
+    }
+
     fn look(&mut self, maps: &Maps) -> Due {
         self.looks += 1;
         if maps.epoch > self.epoch {
             self.since_cut += 1;
             if maps.frozen.is_empty() {
                 // A cut was published: all there is was written since it began.
-                *self = Self { looks: self.since_cut, since_cut: 0, epoch: maps.epoch };
+                self.looks = self.since_cut;
+                let took = std::mem::take(&mut self.since_cut);
+                self.cut_looks = took.min(CUT_LOOKS_MOST).max(self.cut_looks - 1);
+                self.epoch = maps.epoch;
             }
         }
         let is_last = self.looks >= UNLOGGED_LOOKS;
         let is_much = maps.unlogged.blocks() >= CUT_UNLOGGED_BLOCKS;
         match (is_last, is_much) {
             (true, _) => {
+                if self.since_cut > 0 {
+                    self.cut_looks = CUT_LOOKS_MOST;
+                }
                 self.looks = 0;
                 self.since_cut = 0;
                 Due::Pour
             }
-            (false, true) if self.looks + 1 == UNLOGGED_LOOKS => Due::Cut,
+            (false, true) if self.is_time_to_cut() => Due::Cut,
             (false, _) => Due::Nothing,
         }
     }
@@ -64,7 +87,7 @@ impl<E: Env> Shard<E> {
         // Closed by now, if it is not there.
         let Ok(shard) = self.core.shard(self.volume) else { return };
         let (shard, runtime) = (Rc::downgrade(&shard), self.core.runtime.clone());
-        let mut watch = Watch { looks: 0, since_cut: 0, epoch: maps.epoch };
+        let mut watch = Watch::new(maps.epoch);
         self.core.runtime.spawn(async move {
             loop {
                 runtime.sleep(UNLOGGED_LOOK).await;
@@ -117,14 +140,27 @@ mod tests {
     }
 
     fn after(looks: u32) -> Watch {
-        Watch { looks, since_cut: 0, epoch: Epoch(1) }
+        Watch { looks, ..Watch::new(Epoch(1)) }
+    }
+
+    fn begin_cut(maps: &mut Maps) {
+        maps.epoch = maps.epoch.next();
+        maps.frozen.push_back(Frozen::new(maps.epoch, ExtentMap::new(), Some(Lsn(0))));
+    }
+
+    /// Looks without a cut until one is due.
+    fn looks_until_cut(watch: &mut Watch, maps: &Maps) -> u32 {
+        let mut looks = 1;
+        while watch.look(maps) != Due::Cut {
+            looks += 1;
+        }
+        looks
     }
 
     #[test]
     fn what_was_written_while_a_cut_was_made_is_as_old_as_that() {
         let (mut watch, mut maps) = (after(0), maps(1));
-        maps.epoch = Epoch(2);
-        maps.frozen.push_back(Frozen::new(Epoch(1), ExtentMap::new(), Some(Lsn(0))));
+        begin_cut(&mut maps);
         for _ in 1..UNLOGGED_LOOKS {
             assert_eq!(watch.look(&maps), Due::Nothing);
         }
@@ -147,12 +183,35 @@ mod tests {
         let mut maps = maps(CUT_UNLOGGED_BLOCKS);
         let mut watch = after(UNLOGGED_LOOKS - 2);
         assert_eq!(watch.look(&maps), Due::Cut);
-        maps.epoch = Epoch(2);
-        maps.frozen.push_back(Frozen::new(Epoch(1), ExtentMap::new(), Some(Lsn(0))));
+        begin_cut(&mut maps);
         assert_eq!(watch.look(&maps), Due::Pour, "it is not published");
         watch = after(UNLOGGED_LOOKS - 1);
         maps.frozen.clear();
         assert_eq!(watch.look(&maps), Due::Nothing, "what there is came after the cut");
-        assert_eq!(watch.look(&maps), Due::Cut, "and may be as old as the look before");
+    }
+
+    #[test]
+    fn a_cut_begins_the_earlier_the_longer_they_take() {
+        let mut maps = maps(CUT_UNLOGGED_BLOCKS);
+        let mut watch = after(0);
+        let first = looks_until_cut(&mut watch, &maps);
+        assert!(first > UNLOGGED_LOOKS / 2 && first + CUT_LOOKS_LEAST < UNLOGGED_LOOKS, "{first}");
+        begin_cut(&mut maps);
+        for _ in 0..CUT_LOOKS_LEAST {
+            assert_eq!(watch.look(&maps), Due::Nothing, "one at a time");
+        }
+        maps.frozen.clear();
+        let second = CUT_LOOKS_LEAST + looks_until_cut(&mut watch, &maps);
+        assert!(second < first, "{second} after {first}");
+        begin_cut(&mut maps);
+        while watch.look(&maps) != Due::Pour {}
+        maps.frozen.clear();
+        let third = looks_until_cut(&mut watch, &maps);
+        assert_eq!(third, UNLOGGED_LOOKS - CUT_LOOKS_MOST, "one took too long");
+        begin_cut(&mut maps);
+        assert_eq!(watch.look(&maps), Due::Nothing);
+        maps.frozen.clear();
+        let fourth = 1 + looks_until_cut(&mut watch, &maps);
+        assert!((third..second).contains(&fourth), "one that was short tells little: {fourth}");
     }
 }
