@@ -61,6 +61,18 @@ fn a_run_goes_on_with_exactly_what_is_missing() {
     assert_eq!(ranges(&record.missing(step("memory"), 11, 2)), [(0, 11)], "one piece, or none");
 }
 
+/// As of a step in one piece that ran again with a larger count.
+#[test]
+fn what_was_done_twice_hides_nothing_and_opens_no_gap() {
+    let left = |done: &[(u64, u64)]| {
+        let gaps = gaps(100, done.iter().map(|&(start, end)| start..end));
+        gaps.into_iter().map(|gap| (gap.start, gap.end)).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[(0, 100), (50, 60)]), []);
+    assert_eq!(left(&[(0, 60), (0, 10), (20, 30)]), [(60, 100)]);
+    assert_eq!(left(&[(90, 200)]), [(0, 90)]);
+}
+
 #[test]
 fn a_failure_stays_and_what_was_skipped_is_tried_again() {
     let dir = tempfile::tempdir().expect("tempdir");
