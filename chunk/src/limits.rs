@@ -68,6 +68,9 @@ const _: () = assert!(MAX_SEGMENT_BYTES <= MAX_MAP_OBJECT_BYTES);
 /// Largest volume: 256 TiB, whose directory still fits in a manifest.
 pub const MAX_VOLUME_BYTES: u64 = 256 << 40;
 
+/// The block behind the last one that a volume can have.
+pub const MAX_VOLUME_BLOCKS: u64 = MAX_VOLUME_BYTES / BLOCK_BYTES as u64;
+
 /// Shards that one server deals a volume to, at most.
 pub const MAX_SHARDS: u16 = 1024;
 

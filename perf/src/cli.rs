@@ -136,6 +136,17 @@ pub enum CliError {
         /// Steps that this machine cannot do.
         skipped: usize,
     },
+    /// The reliability programme was interrupted.
+    #[error(
+        "interrupted: {unfinished} steps are unfinished and {violations} failed; \
+         the same command with --resume goes on"
+    )]
+    Unfinished {
+        /// Steps of which something is missing.
+        unfinished: usize,
+        /// Steps with a broken promise.
+        violations: usize,
+    },
     /// No server to fill.
     #[error("name the server: --uri with --pid, --krait or --krait-cmd")]
     NoServer,

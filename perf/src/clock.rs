@@ -9,6 +9,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Now, for people, in UTC.
+#[must_use]
+pub fn date() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Blocks the calling thread.
 #[expect(clippy::disallowed_methods, reason = "plain threads, no executor to stall")]
 pub fn pause(time: Duration) {

@@ -52,7 +52,8 @@ pub const CURVE_DECADES: u32 = 5;
 /// Longest wait for a server's background work to calm down between two loads.
 pub const SETTLE_SECONDS: u64 = 20;
 
-/// A part of the reliability programme that takes longer hangs: 50 million operations take an hour.
+/// A slice of the reliability programme that takes longer hangs: most end in minutes, but some steps
+/// are one piece.
 pub const JOB_SECONDS: u64 = 4 * 3600;
 
 /// Most processes of the reliability programme beside each other.

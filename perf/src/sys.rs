@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a receive may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,20 @@ pub fn confine_child(command: &mut Command, cores: Vec<usize>) {
     unsafe { command.pre_exec(confine) };
 }
 
+/// Makes `command` lead a process group, which dies by [`kill_group`]; itself dies with the thread
+/// that starts it.
+pub fn lead_group(command: &mut Command) {
+    command.process_group(0);
+    confine_child(command, Vec::new());
+}
+
+/// Kills process `pid` and all others of the group that it leads.
+pub fn kill_group(pid: u32) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::kill(-pid, libc::SIGKILL) }).map(drop)
+}
+
 /// Asks process `pid` to end.
 pub fn terminate(pid: u32) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -193,16 +207,16 @@ pub fn forget_pages(file: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 extern "C" fn note_interrupt(_signal: i32) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
+    INTERRUPTS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// From now on SIGINT and SIGTERM set a flag, so that scratch files and servers are cleaned up.
+/// From now on SIGINT and SIGTERM are counted, so that scratch files and servers are cleaned up.
 pub fn catch_interrupts() -> io::Result<()> {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         // SAFETY: all-zero bytes are a valid sigaction: no flags, empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = note_interrupt as *const () as usize;
-        // SAFETY: the handler only stores to an atomic.
+        // SAFETY: the handler only adds to an atomic.
         check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
     }
     Ok(())
@@ -211,7 +225,13 @@ pub fn catch_interrupts() -> io::Result<()> {
 /// Whether the user asked the harness to stop.
 #[must_use]
 pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+    interrupts() > 0
+}
+
+/// How often the user asked the harness to stop.
+#[must_use]
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Relaxed)
 }
 
 fn check(result: i32) -> io::Result<i32> {

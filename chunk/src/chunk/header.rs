@@ -8,6 +8,7 @@ use crate::error::FormatError;
 use crate::ids::{ChunkId, PayloadBlock};
 use crate::limits::{
     CHUNK_ENTRY_BYTES, CHUNK_HEADER_BYTES, MAX_CHUNK_ENTRIES, MAX_FRAMES, MAX_PAYLOAD_BLOCKS,
+    MAX_VOLUME_BLOCKS,
 };
 use crate::sealed::{Reader, Sealed, frame_features};
 
@@ -262,6 +263,10 @@ fn decode_entry(
     let tail = fields.u64()?;
     fields.must_be_zero("reserved", u64::from(zero) | tail)?;
     let extent = Extent::new(Lba(lba), count).ok_or_else(|| fields.field("block count", count))?;
+    // Every stripe of a hole may have to be looked at.
+    if extent.end().0 > MAX_VOLUME_BLOCKS {
+        return Err(fields.field("last block", extent.end().0 - 1));
+    }
     let content = match kind {
         KIND_DATA => Content::Data(PayloadBlock(first)),
         KIND_ZERO => Content::Zero,

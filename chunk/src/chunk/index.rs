@@ -214,18 +214,33 @@ fn parts(
         None => Some(extent),
         Some(filter) => (layout == own && filter == shard).then_some(extent),
     };
-    let stripes = by_stripe.map(|filter| {
+    let stripes = by_stripe.into_iter().flat_map(move |filter| {
         let step = u64::from(own.shards());
         let first = extent.lba().0 >> own.stripe_shift();
         let skip = (u64::from(filter.0) + step - first % step) % step;
-        (first + skip..=(extent.end().0 - 1) >> own.stripe_shift()).step_by(step as usize)
+        let last = (extent.end().0 - 1) >> own.stripe_shift();
+        let (first, step) = match own.stripe_shift() == layout.stripe_shift() {
+            true => both(first + skip, step, layout, shard)?,
+            false => (first + skip, step),
+        };
+        Some((first..=last).step_by(step as usize))
     });
-    let by_stripe = stripes.into_iter().flatten().filter_map(move |stripe| {
+    let by_stripe = stripes.flatten().filter_map(move |stripe| {
         let start = (stripe << own.stripe_shift()).max(extent.lba().0);
         let end = ((stripe + 1) << own.stripe_shift()).min(extent.end().0);
         Extent::new(Lba(start), end - start)
     });
     whole.into_iter().chain(by_stripe)
+}
+
+/// The first of the stripes `first`, `first + step`, .. that `shard` owns under `layout`, and how far
+/// each such stripe is from the next; `None` if it owns none of them.
+fn both(first: u64, step: u64, layout: Layout, shard: ShardId) -> Option<(u64, u64)> {
+    let shards = u64::from(layout.shards());
+    let owned = |stripe: &u64| stripe % shards == u64::from(shard.0);
+    let first = (0..shards).map(|n| first + n * step).find(owned)?;
+    let again = (1..=shards).map(|n| n * step).find(|far| far.is_multiple_of(shards))?;
+    Some((first, again))
 }
 
 /// Where some blocks of payload lie in a chunk object whose blocks are stored as they are.

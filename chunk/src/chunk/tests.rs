@@ -4,7 +4,9 @@ use wal::{BLOCK_BYTES, HoleKind, Incarnation};
 use super::*;
 use crate::error::FormatError;
 use crate::extent_map::ExtentMap;
-use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS};
+use crate::limits::{
+    CHUNK_HEADER_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_ENTRIES, MAX_PAYLOAD_BLOCKS, MAX_VOLUME_BLOCKS,
+};
 use crate::sealed;
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
@@ -195,9 +197,11 @@ fn every_bad_header_field_is_refused_by_name() {
 #[test]
 fn every_bad_index_field_is_refused_by_name() {
     let index = CHUNK_HEADER_BYTES + 3 * BLOCK_BYTES;
-    let cases: [(usize, &[u8], &str); 9] = [
+    let cases: [(usize, &[u8], &str); 11] = [
         (8, &[0; 8], "block count"),
         (0, &[0xff; 8], "block count"),
+        (32 + 4, &[0x10], "last block"),
+        (64 + 12, &[0x10], "last block"),
         (16, &[1], "payload block"),
         (32 + 16, &[1], "payload block"),
         (20, &[4], "kind"),
@@ -268,6 +272,25 @@ fn overlaps_are_found_only_where_blocks_are_shared() {
     assert!(chunk.push_hole(HoleKind::Zero, extent(0, 4096), Some(ShardId(0))));
     assert_eq!(chunk.push_data(Lba(2048), &[1; BLOCK_BYTES]), 1);
     assert!(chunk.finish().1.overlap().is_some());
+}
+
+/// Sixteen million stripes of the third of four shards: of two shards only the first has any.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what must not happen takes a minute")]
+fn stripes_that_a_shard_never_has_are_not_looked_at_one_by_one() {
+    let mut chunk = builder(4);
+    let all = extent(0, MAX_VOLUME_BLOCKS);
+    assert!(chunk.push_hole(HoleKind::Discard, all, Some(ShardId(2))));
+    let (_, index) = chunk.finish();
+    let layout = Layout::new(10, 2).unwrap();
+    let first = index.pieces(layout, ShardId(0)).next();
+    let run = wal::ShardRun { start: wal::ShardBlock(1024), count: 1024 };
+    assert_eq!(first, Some((run, Content::Discard)));
+    let begun = std::time::Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(index.pieces(layout, ShardId(1)).next(), None);
+    }
+    assert!(begun.elapsed().as_secs() < 10, "each stripe was looked at");
 }
 
 proptest! {

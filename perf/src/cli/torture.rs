@@ -1,7 +1,6 @@
 //! `perf torture`: the reliability programme, one table.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use clap::Args;
 use perf::clock;
@@ -10,7 +9,9 @@ use perf::markdown;
 use perf::torture::build::{Programs, root};
 use perf::torture::lanes;
 use perf::torture::profile::Profile;
+use perf::torture::record::Record;
 use perf::torture::verdict::Verdict;
+use perf::torture::version::Version;
 
 use super::CliError;
 
@@ -29,9 +30,16 @@ pub struct Torture {
     /// Processes beside each other, where steps allow it [default: all processors]
     #[arg(long)]
     lanes: Option<u64>,
-    /// Also write the table between the markers of this file
+    /// Also write the table between the markers of this file, once nothing is missing
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Go on with what an earlier run of this profile recorded: do only what is missing, and print
+    /// the table of all. Without it the steps that run begin anew
+    #[arg(long)]
+    resume: bool,
+    /// Let --resume go on with results of other sources; the table then shows each row's commits
+    #[arg(long, requires = "resume")]
+    accept_other_versions: bool,
     /// Print the steps and their counts, and run nothing
     #[arg(long)]
     list: bool,
@@ -51,25 +59,23 @@ impl Torture {
         }
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let lanes = self.lanes.unwrap_or(cores).clamp(1, MAX_LANES);
-        let programs = Programs::build(&profile)?;
-        let started = clock::now();
-        let say = |line: &str| {
-            eprintln!("{:>6} s  {line}", (clock::now() - started).as_secs());
-        };
-        let logs = root().join("target/torture");
-        let done = lanes::run(&profile, &programs, lanes, &logs, say)?;
-        let verdict = Verdict::new(&profile, &done);
+        let mut record = Record::open(&root().join("target/torture").join(&profile.stem))?;
+        self.work(&profile, &mut record, lanes)?;
+        let verdict = Verdict::new(&profile, &record);
         let (violations, skipped) = (verdict.violations(), verdict.skipped());
         let text = format!(
-            "Profile {}, commit {}, {lanes} processes at most on {cores} cores, {} minutes: \
-             {violations} violations{}.\n\n{verdict}\nA step again:\n\n{}",
+            "Profile {}, {}, {lanes} processes at most on {cores} cores: {violations} violations{}.\n\n\
+             {verdict}\nA step again:\n\n{}",
             profile.name,
-            commit(),
-            (clock::now() - started).as_secs().div_ceil(60),
+            verdict.provenance(),
             if skipped > 0 { format!(", {skipped} steps skipped") } else { String::new() },
             verdict.replays()
         );
         println!("{text}");
+        let unfinished = verdict.unfinished();
+        if unfinished > 0 {
+            return Err(CliError::Unfinished { unfinished, violations });
+        }
         if let Some(path) = &self.markdown {
             markdown::TORTURE.fill(path, &text)?;
         }
@@ -78,14 +84,31 @@ impl Torture {
             _ => Err(CliError::Torn { violations, skipped }),
         }
     }
-}
 
-/// What is checked out.
-fn commit() -> String {
-    let described =
-        Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()).output();
-    described.map_or_else(
-        |_| "unknown".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
+    /// Does what is not recorded yet.
+    fn work(&self, profile: &Profile, record: &mut Record, lanes: u64) -> Result<(), CliError> {
+        let version = Version::of(&root());
+        if self.resume && !self.accept_other_versions {
+            record.only_of(profile, &version)?;
+        }
+        if !self.resume {
+            let forgotten = record.forget(profile)?;
+            if forgotten > 0 {
+                let dir = record.dir().display();
+                eprintln!(
+                    "begins anew: {forgotten} slices of an earlier run are in {dir}/before.json"
+                );
+            }
+        }
+        let jobs: Vec<_> =
+            profile.steps().flat_map(|(step, count)| record.missing(step, count, lanes)).collect();
+        let mut steps: Vec<_> = jobs.iter().map(|job| job.step).collect();
+        steps.dedup();
+        let programs = Programs::build(&steps)?;
+        let started = clock::now();
+        let say = |line: &str| {
+            eprintln!("{:>6} s  {line}", (clock::now() - started).as_secs());
+        };
+        Ok(lanes::run(jobs, &programs, &version, lanes, record, say)?)
+    }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::TortureError;
-use super::profile::Profile;
+use super::fuzzer::Fuzzer;
 use super::programme::{Step, Tool};
 
 /// Where the workspace is.
@@ -26,9 +26,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The programs of the tests, by the tool that runs them.
+/// What runs the steps.
 #[derive(Debug, Default)]
-pub struct Programs(BTreeMap<(&'static str, bool), PathBuf>);
+pub struct Programs {
+    /// The programs of the tests, with planted bugs or without.
+    tests: BTreeMap<(&'static str, bool), PathBuf>,
+    /// How to run cargo-fuzz, or why not, if a step needs it.
+    fuzzer: Option<Result<Fuzzer, String>>,
+}
 
 /// What cargo says of a program that it built.
 #[derive(Deserialize)]
@@ -46,16 +51,16 @@ struct Target {
 }
 
 impl Programs {
-    /// Builds what the steps of a profile need; cargo's own progress goes to the terminal.
+    /// Builds what the steps need; cargo's own progress goes to the terminal.
     ///
     /// # Errors
     /// If a test does not build.
-    pub fn build(profile: &Profile) -> Result<Self, TortureError> {
+    pub fn build(steps: &[&'static Step]) -> Result<Self, TortureError> {
         let mut programs = Self::default();
         for planted in [false, true] {
-            let mut tests: Vec<_> = profile
-                .steps()
-                .filter_map(|(step, _)| match step.tool {
+            let mut tests: Vec<_> = steps
+                .iter()
+                .filter_map(|step| match step.tool {
                     Tool::Test(test, _) if !planted => Some(test),
                     Tool::Planted(test, _) if planted => Some(test),
                     Tool::Test(..) | Tool::Planted(..) | Tool::Fuzz => None,
@@ -66,6 +71,14 @@ impl Programs {
             if !tests.is_empty() {
                 programs.compile(&tests, planted)?;
             }
+        }
+        if steps.iter().any(|step| step.tool == Tool::Fuzz) {
+            let fuzzer = Fuzzer::find();
+            if let Ok(fuzzer) = &fuzzer {
+                eprintln!("{}", fuzzer.describe());
+                fuzzer.build()?;
+            }
+            programs.fuzzer = Some(fuzzer);
         }
         Ok(programs)
     }
@@ -90,26 +103,39 @@ impl Programs {
             };
             let test = tests.iter().find(|test| **test == target.name);
             if let Some(test) = test.filter(|_| target.kind == ["test"]) {
-                self.0.insert((test, planted), program);
+                self.tests.insert((test, planted), program);
             }
         }
         Ok(())
     }
 
-    /// The command that runs a step's test, but for its count; `None` for what is no test.
+    /// How to run cargo-fuzz.
+    ///
+    /// # Errors
+    /// If this machine cannot.
+    pub(super) fn fuzzer(&self) -> Result<&Fuzzer, TortureError> {
+        let none = |why: &str| TortureError::NoFuzzer { why: why.to_owned() };
+        match &self.fuzzer {
+            Some(Ok(fuzzer)) => Ok(fuzzer),
+            Some(Err(why)) => Err(none(why)),
+            None => Err(none("it was not looked for")),
+        }
+    }
+
+    /// The command that runs a step's test, but for its count.
     ///
     /// # Errors
     /// If it was not built.
-    pub(super) fn command(&self, step: &Step) -> Result<Option<Command>, TortureError> {
+    pub(super) fn command(&self, step: &Step) -> Result<Command, TortureError> {
+        let not_built = |test: &str| TortureError::NotBuilt { test: test.to_owned() };
         let (test, filter, planted) = match step.tool {
             Tool::Test(test, filter) => (test, filter, false),
             Tool::Planted(test, filter) => (test, filter, true),
-            Tool::Fuzz => return Ok(None),
+            Tool::Fuzz => return Err(not_built("cargo-fuzz")),
         };
-        let program = self.0.get(&(test, planted));
-        let program = program.ok_or_else(|| TortureError::NotBuilt { test: test.to_owned() })?;
+        let program = self.tests.get(&(test, planted)).ok_or_else(|| not_built(test))?;
         let mut command = Command::new(program);
         command.current_dir(root()).args([filter, "--nocapture", "--test-threads=1"]);
-        Ok(Some(command))
+        Ok(command)
     }
 }

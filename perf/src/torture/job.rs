@@ -1,22 +1,26 @@
-//! One part of a step: a process with a log file.
+//! One slice of a step: a process with a log file.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::TortureError;
 use super::build::{Programs, root};
 use super::programme::{Parts, Step, Tool};
+use super::record::Done;
+use super::version::Version;
 use crate::limits::JOB_SECONDS;
 use crate::{clock, sys};
 
-/// A part of a step that is still to be done.
-#[derive(Clone, Debug)]
+/// A slice that is still to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// The step.
     pub step: &'static Step,
-    /// The first number, where the step is split by numbers.
+    /// The first number.
     pub first: u64,
     /// How often.
     pub count: u64,
@@ -24,23 +28,9 @@ pub struct Job {
     pub target: Option<String>,
 }
 
-/// What came of a part.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// How often it was really tried, as the test says.
-    pub tried: u64,
-    /// What else the test says.
-    pub note: String,
-    /// Why it does not count as passed.
-    pub wrong: Option<Wrong>,
-    /// How long it took.
-    pub span: Duration,
-    /// What it printed.
-    pub log: PathBuf,
-}
-
-/// Why a part does not count as passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a slice does not count as passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Wrong {
     /// A promise was broken, or the test could not do its work.
     Failed,
@@ -50,90 +40,104 @@ pub enum Wrong {
     Skipped,
 }
 
-/// The parts of a step: as many as make progress visible and keep all processors busy.
-pub fn split(step: &'static Step, count: u64, lanes: u64) -> Vec<Job> {
-    if step.tool == Tool::Fuzz {
-        let dir = root().join("tests/fuzz/seeds");
-        let mut targets: Vec<_> = fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-            .collect();
-        targets.sort();
-        let job = |target| Job { step, first: 0, count, target: Some(target) };
-        return targets.into_iter().map(job).collect();
-    }
-    let part = match step.parts {
-        Parts::Whole => count,
-        Parts::From(_, most) => count.div_ceil(lanes).clamp(1, most),
-    };
-    let starts = (0..count).step_by(usize::try_from(part).unwrap_or(usize::MAX));
-    starts.map(|first| Job { step, first, count: part.min(count - first), target: None }).collect()
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    By(ExitStatus),
+    TooLate,
+    /// The user asked twice.
+    Stopped,
 }
 
 impl Job {
-    fn name(&self) -> String {
+    /// What tells it from all others.
+    #[must_use]
+    pub fn name(&self) -> String {
         match &self.target {
-            Some(target) => format!("{}-{target}", self.step.name),
+            Some(target) => format!("{}-{target}-{}", self.step.name, self.first),
             None => format!("{}-{}", self.step.name, self.first),
         }
     }
 
     fn command(&self, programs: &Programs) -> Result<Command, TortureError> {
-        if let Some(mut command) = programs.command(self.step)? {
-            command.env(self.step.count, self.count.to_string());
-            if let Parts::From(first, _) = self.step.parts {
-                command.env(first, self.first.to_string());
-            }
-            return Ok(command);
+        if let Some(target) = &self.target {
+            return programs.fuzzer()?.command(target, self.count);
         }
-        let target = self.target.as_deref().unwrap_or_default();
-        let (corpus, seeds) = (format!("corpus/{target}"), format!("seeds/{target}"));
-        let dir = root().join("tests/fuzz");
-        fs::create_dir_all(dir.join(&corpus))
-            .map_err(|source| TortureError::Io { what: dir.join(&corpus), source })?;
-        // By way of rustup, which knows `+nightly`.
-        let mut command = Command::new("cargo");
-        command.current_dir(dir).args(["+nightly", "fuzz", "run", "--fuzz-dir", ".", target]);
-        command.args([&corpus, &seeds, "--", "-rss_limit_mb=1024", "-timeout=10"]);
-        command.arg(format!("-max_total_time={}", self.count));
+        let mut command = programs.command(self.step)?;
+        command.env(self.step.count, self.count.to_string());
+        if let Parts::From(first, _) = self.step.parts {
+            command.env(first, self.first.to_string());
+        }
         Ok(command)
     }
 
-    /// Runs it to its end, with its log below `logs`.
+    /// Runs it to its end, with its log in `logs`; `asked` is called again and again once the user
+    /// wants an end. `None` if the user wanted it at once: nothing is known of the slice then.
     ///
     /// # Errors
     /// If it cannot be started, or its log not be read.
-    pub fn run(&self, programs: &Programs, logs: &Path) -> Result<Done, TortureError> {
+    pub fn run(
+        &self,
+        programs: &Programs,
+        version: &Version,
+        logs: &Path,
+        asked: &dyn Fn(),
+    ) -> Result<Option<Done>, TortureError> {
         let log = logs.join(format!("{}.log", self.name()));
         let failed = |source| TortureError::Io { what: log.clone(), source };
-        fs::create_dir_all(logs).map_err(failed)?;
-        let file = File::create(&log).map_err(failed)?;
-        let mut command = self.command(programs)?;
-        command.stdout(file.try_clone().map_err(failed)?).stderr(file);
         let started = clock::now();
-        let mut child = command.spawn().map_err(failed)?;
-        let ended = wait(&mut child).map_err(failed)?;
-        let span = clock::now() - started;
-        let said = String::from_utf8_lossy(&fs::read(&log).map_err(failed)?).into_owned();
-        Ok(self.judge(ended, &said, span, log))
+        let file = File::create(&log).map_err(failed)?;
+        let (end, said) = match self.command(programs) {
+            Err(TortureError::NoFuzzer { why }) => (None, format!("skipped: {why}")),
+            Err(error) => return Err(error),
+            Ok(mut command) => {
+                command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+                // Ctrl-C at the terminal must not reach what is to run to its end.
+                sys::lead_group(&mut command);
+                let mut child = command.spawn().map_err(failed)?;
+                let end = wait(&mut child, asked).map_err(failed)?;
+                let said = fs::read(&log).map_err(failed)?;
+                (Some(end), String::from_utf8_lossy(&said).into_owned())
+            }
+        };
+        if end == Some(End::Stopped) {
+            return Ok(None);
+        }
+        let (tried, note, wrong) = self.judge(end, &said);
+        Ok(Some(Done {
+            step: self.step.name.to_owned(),
+            target: self.target.clone(),
+            first: self.first,
+            count: self.count,
+            tried,
+            note,
+            wrong,
+            millis: u64::try_from((clock::now() - started).as_millis()).unwrap_or(u64::MAX),
+            ended: clock::date(),
+            log: log.strip_prefix(root()).unwrap_or(&log).to_owned(),
+            version: version.clone(),
+        }))
     }
 
-    fn judge(&self, ended: Option<ExitStatus>, said: &str, span: Duration, log: PathBuf) -> Done {
-        let tried = said.lines().rev().find_map(parse_tried);
-        let skipped = said.lines().any(|line| line.starts_with("skipped"));
-        let wrong = match (ended, &tried) {
-            (None, _) => Some(Wrong::Hung),
-            (Some(ended), _) if !ended.success() => Some(Wrong::Failed),
-            (Some(_), None) if skipped => Some(Wrong::Skipped),
-            // A test that says nothing was not there, or did nothing.
-            (Some(_), None) if self.step.tool != Tool::Fuzz => Some(Wrong::Failed),
-            (Some(_), _) => None,
+    /// How often it was tried, what it says, and what is wrong; `end` is missing if nothing could
+    /// be started.
+    fn judge(&self, end: Option<End>, said: &str) -> (u64, String, Option<Wrong>) {
+        let tried = match self.step.tool {
+            Tool::Fuzz => parse_runs(said).map(|runs| (self.count, format!("{runs} inputs"))),
+            Tool::Test(..) | Tool::Planted(..) => said.lines().rev().find_map(parse_tried),
         };
-        let fuzzed = (self.count, String::new());
-        let nothing = if self.step.tool == Tool::Fuzz { fuzzed } else { (0, String::new()) };
-        let (tried, note) = tried.unwrap_or(nothing);
-        Done { tried, note, wrong, span, log }
+        let skipped = said.lines().find(|line| line.starts_with("skipped"));
+        let wrong = match (end, &tried, skipped) {
+            (None, _, _) => Some(Wrong::Skipped),
+            (Some(End::TooLate | End::Stopped), _, _) => Some(Wrong::Hung),
+            (Some(End::By(status)), _, _) if !status.success() => Some(Wrong::Failed),
+            (Some(End::By(_)), Some(_), _) => None,
+            (Some(End::By(_)), None, Some(_)) => Some(Wrong::Skipped),
+            // A test that says nothing was not there, or did nothing.
+            (Some(End::By(_)), None, None) => Some(Wrong::Failed),
+        };
+        let (tried, note) = tried.unwrap_or_else(|| (0, skipped.unwrap_or_default().to_owned()));
+        (tried, note, wrong)
     }
 }
 
@@ -145,17 +149,32 @@ fn parse_tried(line: &str) -> Option<(u64, String)> {
     Some((count.parse().ok()?, note.to_owned()))
 }
 
+/// `Done COUNT runs in SECONDS second(s)`, as libFuzzer ends.
+fn parse_runs(said: &str) -> Option<u64> {
+    let count = |line: &str| line.strip_prefix("Done ")?.split_once(" runs in ")?.0.parse().ok();
+    said.lines().rev().find_map(count)
+}
+
 /// Waits for an end, which must come in time.
-fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, asked: &dyn Fn()) -> std::io::Result<End> {
     let started = clock::now();
     loop {
-        if let Some(ended) = child.try_wait()? {
-            return Ok(Some(ended));
+        if let Some(status) = child.try_wait()? {
+            return Ok(End::By(status));
         }
-        if sys::interrupted() || (clock::now() - started).as_secs() > JOB_SECONDS {
-            child.kill()?;
+        let end = match sys::interrupts() {
+            0 => None,
+            1 => {
+                asked();
+                None
+            }
+            _ => Some(End::Stopped),
+        };
+        let late = (clock::now() - started).as_secs() > JOB_SECONDS;
+        if let Some(end) = end.or(late.then_some(End::TooLate)) {
+            sys::kill_group(child.id())?;
             child.wait()?;
-            return Ok(None);
+            return Ok(end);
         }
         clock::pause(Duration::from_millis(100));
     }
@@ -163,23 +182,14 @@ fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::super::programme::STEPS;
     use super::*;
 
-    #[test]
-    fn a_step_is_split_into_numbers_without_gap_or_overlap() {
-        let step = STEPS.iter().find(|step| step.name == "worlds").expect("it is there");
-        for count in [1, 7, 5000, 200_001] {
-            let jobs = split(step, count, 2);
-            let mut next = 0;
-            for job in &jobs {
-                assert_eq!(job.first, next);
-                next += job.count;
-            }
-            assert_eq!(next, count);
-        }
-        let whole = STEPS.iter().find(|step| step.name == "kills").expect("it is there");
-        assert_eq!(split(whole, 1000, 2).len(), 1);
+    fn job(name: &str) -> Job {
+        let step = STEPS.iter().find(|step| step.name == name).expect("it is there");
+        Job { step, first: 0, count: 60, target: None }
     }
 
     #[test]
@@ -188,5 +198,22 @@ mod tests {
         assert_eq!(said, Some((60, "lost 0; stops 4".to_owned())));
         assert_eq!(parse_tried("test a ... tried 3 fills"), Some((3, String::new())));
         assert_eq!(parse_tried("tried hard"), None);
+        assert_eq!(parse_runs("#9 DONE\nDone 4711 runs in 61 second(s)\n"), Some(4711));
+    }
+
+    #[test]
+    fn only_what_ends_well_and_says_what_it_did_has_passed() {
+        let by = |code: i32| Some(End::By(ExitStatus::from_raw(code << 8)));
+        let wrong = |end, said: &str| job("kills").judge(end, said).2;
+        assert_eq!(wrong(by(0), "tried 60 kills: lost 0"), None);
+        assert_eq!(wrong(by(1), "tried 60 kills: lost 0"), Some(Wrong::Failed));
+        assert_eq!(wrong(by(0), "running 0 tests"), Some(Wrong::Failed));
+        assert_eq!(wrong(by(0), "skipped: needs root"), Some(Wrong::Skipped));
+        assert_eq!(wrong(Some(End::TooLate), ""), Some(Wrong::Hung));
+        let fuzzed = job("fuzz").judge(by(0), "Done 9 runs in 60 second(s)");
+        assert_eq!(fuzzed, (60, "9 inputs".to_owned(), None));
+        assert_eq!(job("fuzz").judge(by(0), "").2, Some(Wrong::Failed));
+        let none = job("fuzz").judge(None, "skipped: no compiler");
+        assert_eq!(none, (0, "skipped: no compiler".to_owned(), Some(Wrong::Skipped)));
     }
 }

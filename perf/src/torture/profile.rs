@@ -19,6 +19,8 @@ const BUILT_IN: [(&str, &str); 3] = [
 pub struct Profile {
     /// Its name in the report.
     pub name: String,
+    /// Its name without the counts that were changed, for its directory.
+    pub stem: String,
     counts: BTreeMap<String, u64>,
 }
 
@@ -47,8 +49,8 @@ impl Profile {
             toml::from_str(&text).map_err(|error| malformed(Box::new(error)))?;
         counts.keys().try_for_each(|name| known(name))?;
         // Where a file lies is of no use to who reads the report.
-        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Self { name: stem.into_owned(), counts })
+        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name: stem.clone(), stem, counts })
     }
 
     /// Changes counts by words `NAME=COUNT`.
@@ -98,7 +100,7 @@ mod tests {
             let profile = Profile::load(name).expect("built in");
             let steps: Vec<_> = profile.steps().map(|(step, _)| step.name).collect();
             let missing: Vec<_> = STEPS.iter().filter(|step| !steps.contains(&step.name)).collect();
-            // A nightly compiler is not everywhere.
+            // Cargo-fuzz is not everywhere.
             let may_miss = name == "ci" && missing.iter().all(|step| step.name == "fuzz");
             assert!(missing.is_empty() || may_miss, "{name} lacks {missing:?}");
         }
