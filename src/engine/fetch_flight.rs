@@ -277,8 +277,7 @@ impl<E: Env> Core<E> {
             let begun = self.runtime.now();
             let outcome = ask().await;
             let now = self.runtime.now();
-            let has_failed = matches!(&outcome, Err(error) if error.kind() == ErrorKind::Retry);
-            self.health.borrow_mut().note(!has_failed, now.saturating_sub(begun));
+            self.note_call(&outcome, ReadError::kind, now.saturating_sub(begun));
             let error = match outcome {
                 Ok(value) => return Ok(value),
                 Err(error) => error,

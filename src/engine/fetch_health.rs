@@ -1,9 +1,13 @@
 //! How the object store is doing, by what it did lately.
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use chunk::ErrorKind;
 use serde::{Deserialize, Serialize};
 
+use super::Env;
+use super::core::Core;
 use super::limits::{DOWN_AFTER, HEALTH_CALLS, SLOW_AMONG, SLOW_CALL};
 
 /// What can be expected of the store.
@@ -15,7 +19,7 @@ pub enum StoreState {
     Up,
     /// It answers, but late, or not always.
     Slow,
-    /// It does not answer. What is cached can be read, and writes go on as long as the log has
+    /// It does not answer, or is full. What is cached can be read, and writes go on as long as the log has
     /// room.
     Down,
 }
@@ -60,6 +64,32 @@ impl StoreHealth {
         }
     }
 }
+
+impl<E: Env> Core<E> {
+    /// Notes how a call of the store ended, and tells the log when the store goes down or comes back.
+    /// One that is full takes nothing, whatever it answers.
+    pub(super) fn note_call<T, F>(&self, outcome: &Result<T, F>, kind: Kind<F>, span: Duration)
+    where
+        F: Display,
+    {
+        let failed = outcome
+            .as_ref()
+            .err()
+            .filter(|error| matches!(kind(error), ErrorKind::Retry | ErrorKind::NoSpace));
+        let mut health = self.health.borrow_mut();
+        let before = health.state();
+        health.note(failed.is_none(), span);
+        let (down, after) = (StoreState::Down, health.state());
+        if let Some(error) = failed.filter(|_| before != down && after == down) {
+            log::warn!("the store fails again and again, and is asked on: {error}");
+        } else if before == down && after != down {
+            log::info!("the store does what it is asked again");
+        }
+    }
+}
+
+/// Tells what to do about an error.
+type Kind<F> = fn(&F) -> ErrorKind;
 
 #[cfg(test)]
 mod tests {

@@ -116,3 +116,65 @@ pub fn deal(
     }
     Ok(dealt)
 }
+
+#[cfg(test)]
+mod tests {
+    use wal::{DataPlace, Entry, Extent, Found, Lba, LogIdentity, Lsn, NamedCut, Record};
+    use wal::{SegmentId, ShardBlock};
+
+    use super::*;
+
+    const VOLUME: VolumeId = VolumeId([7; 16]);
+
+    /// A record of one block at address 0, whose payload is at block `lsn` of its file.
+    fn record(lsn: u64, epoch: u64, age: u32) -> Found {
+        let layout = Layout::new(10, 1).expect("a layout");
+        let identity = LogIdentity {
+            volume: VOLUME,
+            incarnation: Incarnation(1),
+            salt: 1,
+            shard: ShardId(0),
+            layout,
+        };
+        let extent = Extent::new(Lba(0), 1).expect("one block");
+        let body = Body::Data(DataPlace { block: lsn as u32, crc: 0 });
+        let record = Record {
+            identity,
+            segment: SegmentId(1),
+            at_block: 0,
+            lsn: Lsn(lsn),
+            durable_lsn: Lsn(0),
+            epoch: Epoch(epoch),
+            payload_blocks: 1,
+            entries: [Entry { extent, body, age }].into(),
+        };
+        Found { file: 0, record }
+    }
+
+    #[test]
+    fn what_is_older_than_its_record_goes_to_the_end_of_its_own_epoch() {
+        let named = |epoch| NamedCut {
+            incarnation: Incarnation(1),
+            epoch: Epoch(epoch),
+            positions: Vec::new(),
+            name: Vec::new(),
+        };
+        // Written in epochs 1, 2 and 4; what the cuts of 2 and 3 had was logged after all of that.
+        let records = vec![record(1, 1, 0), record(2, 2, 0), record(3, 4, 0), record(4, 4, 2)];
+        let files = vec!["1.wal".to_owned()];
+        let scan = Scan { records, named: vec![named(2), named(3)], files, ..Scan::default() };
+        let layout = Layout::new(10, 1).expect("a layout");
+        let dealt = deal(&scan, layout, VOLUME).expect("a sound log");
+        let blocks = |places: &[(ShardRun, Place)]| {
+            let block = |(run, place): &(ShardRun, Place)| match place {
+                Place::Log(place) if run.start == ShardBlock(0) => place.block(),
+                _ => panic!("{run:?} at {place:?}"),
+            };
+            places.iter().map(block).collect::<Vec<_>>()
+        };
+        assert_eq!(dealt[0].cuts[0].0, Epoch(2));
+        assert_eq!(blocks(&dealt[0].cuts[0].1), [1, 2, 4], "the last one wins");
+        assert_eq!((dealt[0].cuts[1].0, dealt[0].cuts[1].1.len()), (Epoch(3), 0));
+        assert_eq!(blocks(&dealt[0].places), [3]);
+    }
+}

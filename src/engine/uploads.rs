@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chunk::{
     ChunkBuilder, ChunkIndex, Compression, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore,
+    StoreError,
 };
 use wal::BLOCK_BYTES;
 use wal::planted::{self, Bug};
@@ -257,8 +258,7 @@ async fn put<E: Env>(
         let begun = core.runtime.now();
         let outcome = core.store.put(name, object.clone()).await;
         let span = core.runtime.now().saturating_sub(begun);
-        let has_failed = matches!(&outcome, Err(error) if error.kind() == ErrorKind::Retry);
-        core.health.borrow_mut().note(!has_failed, span);
+        core.note_call(&outcome, StoreError::kind, span);
         match outcome {
             Ok(()) => return Ok(()),
             Err(_) if planted::is(Bug::UploadErrorIgnored) => return Ok(()),
