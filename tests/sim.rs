@@ -21,6 +21,9 @@ const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 150 } else { 2000 };
 /// Seeds over a store that fails and lies, of a run that asks for no number.
 const STORE_SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 500 };
 
+/// One in so many seeds runs as a world of snapshots as well.
+const COPIED_ONE_IN: u64 = 5;
+
 /// Seeds that run twice.
 const TWICE: u64 = 20;
 
@@ -70,6 +73,24 @@ fn nothing_is_lost_in_any_world() {
         "tried {worlds} worlds: {cycles} recoveries judged, {commands} commands, {steps} steps"
     );
     assert!(cycles > 0, "nothing was judged");
+}
+
+/// Many snapshots, and clones of them, in each.
+#[test]
+fn nothing_is_lost_in_worlds_of_snapshots() {
+    let first = number("KRAIT_SIM_FIRST").unwrap_or(0);
+    let count = number("KRAIT_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS) / COPIED_ONE_IN;
+    let mut cycles = 0;
+    for seed in first..first + count {
+        let lived = run_scenario::<Tested>(Scenario::draw(seed).copied(), false);
+        let report = lived.unwrap_or_else(|failure| {
+            let name = "cargo test --test sim worlds_of_snapshots -- --nocapture";
+            let first = format!("KRAIT_SIM_FIRST={seed} KRAIT_SIM_SEEDS={COPIED_ONE_IN}");
+            panic!("{failure}\nreplay: {first} {name}")
+        });
+        cycles += report.cycles;
+    }
+    println!("tried {count} worlds of snapshots: {cycles} recoveries judged");
 }
 
 /// From one in a hundred requests to a third fails, done or not; as many reads are answered wrongly.

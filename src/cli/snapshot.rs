@@ -13,7 +13,7 @@ use super::group::create_group;
 use super::output::{self, Align, Table};
 use super::progress::Progress;
 use super::volume::error::VolumeError;
-use super::volume::{known, random_id, store, time_text};
+use super::volume::{known, log, random_id, store, time_text};
 use crate::config::{ByteSize, Settings, Wait};
 use crate::control::lock::make_data_dir;
 use crate::control::{ControlClient, DataDirLock, SnapshotInfo};
@@ -140,12 +140,19 @@ struct ListView {
 
 fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Error> {
     // Asked first: what comes to the store meanwhile is seen there.
-    let coming = match store::server(settings)? {
-        Some(mut server) => server.coming_snapshots(volume.to_string())?,
-        None => Vec::new(),
+    let mut coming = match store::server(settings)? {
+        Some(mut server) => Some(server.coming_snapshots(volume.to_string())?),
+        None => None,
     };
     let store = store::open(settings)?;
-    let id = known(&store, volume)?.id;
+    let found = known(&store, volume)?;
+    let id = found.id;
+    if coming.is_none() {
+        // What a server that died has left; `volume check` tells if that cannot be read.
+        let left = log::read(settings, &found).map(|log| log.coming).unwrap_or_default();
+        let named = left.iter().filter(|header| header.name.clone_id().is_none());
+        coming = Some(named.map(|header| SnapshotInfo::new(volume, header)).collect());
+    }
     let mut view =
         ListView { volume: volume.to_string(), snapshots: Vec::new(), damaged: Vec::new() };
     let pins = block_on(clones::pins(&store, id)).map_err(VolumeError::Snapshot)?.live;
@@ -166,7 +173,7 @@ fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Erro
             Err(error @ NameError::Grammar { .. }) => view.damaged.push(error.to_string()),
         }
     }
-    for info in coming {
+    for info in coming.unwrap_or_default() {
         if view.snapshots.iter().all(|stored| stored.name != info.name) {
             view.snapshots.push(SnapshotView::new(info, Vec::new()));
         }
@@ -226,11 +233,15 @@ fn delete(
         }
         None => {
             let store = store::open_to_write(settings)?;
-            let id = known(&store, volume)?.id;
             make_data_dir(&settings.data_dir)?;
             let _lock = DataDirLock::acquire(settings)?;
+            let found = known(&store, volume)?;
+            // One of these may be it, put and not published yet: it would come again.
+            if !log::read(settings, &found)?.coming.is_empty() {
+                return Err(VolumeError::SnapshotsComing { name: volume.clone() }.into());
+            }
             let turn = SnapshotId(random_id()?);
-            let deleted = block_on(snapshot::delete(&store, (id, volume), name, turn));
+            let deleted = block_on(snapshot::delete(&store, (found.id, volume), name, turn));
             deleted.map_err(VolumeError::Snapshot)?;
         }
     }

@@ -6,7 +6,7 @@ pub(super) mod delete;
 mod drain;
 pub mod error;
 mod info;
-mod log;
+pub(super) mod log;
 mod resize;
 mod status;
 pub(super) mod store;

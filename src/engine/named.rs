@@ -12,7 +12,8 @@
 //!    from the last one on the log's name is covered. Before it, sealing begins again, and a snapshot
 //!    of this identity that is there is the one.
 
-use chunk::{SnapshotId, SnapshotName};
+use chunk::{ManifestSeq, SnapshotHeader, SnapshotId, SnapshotName};
+use wal::VolumeId;
 use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
@@ -38,6 +39,16 @@ pub struct Named {
     pub size_bytes: u64,
     /// What of which log it covers, if an earlier opening made it.
     pub(super) recovered: Option<(Incarnation, Vec<(ShardId, Lsn)>)>,
+}
+
+impl Named {
+    /// What the snapshot is, which is not in the store; none if nobody wants it any more.
+    #[must_use]
+    pub fn header(&self, volume: VolumeId) -> Option<SnapshotHeader> {
+        let NewSnapshot { id, name, created_unix_ms, .. } = self.new.clone()?;
+        let (seq, size_bytes) = (ManifestSeq(0), self.size_bytes);
+        Some(SnapshotHeader { volume, id, name, created_unix_ms, seq, size_bytes })
+    }
 }
 
 const ID_AT: usize = 0;

@@ -24,7 +24,7 @@ use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
 use super::limits::{NAMED_CUTS, RETRY_FIRST};
-use super::message::{Answer, Ask, ShardAsk};
+use super::message::{Answer, Ask, Reason, ShardAsk};
 use super::named::{self, Named};
 use super::open::newest_manifest;
 use super::peers::Outcome;
@@ -77,23 +77,41 @@ impl<E: Env> Core<E> {
         }
     }
 
-    /// Waits until all snapshots of a volume that were made by now are in the store, if it is open;
-    /// otherwise they are.
+    /// Waits until all snapshots of a volume that were made by now are in the store; those of an earlier
+    /// opening that are in the log of this host as well.
     ///
     /// # Errors
-    /// The volume is stopped.
+    /// The volume is stopped, or has a log and cannot be opened.
     pub async fn settle(self: &Rc<Self>, volume: VolumeId) -> Result<(), VolumeError> {
         self.ask(KEEPER, Ask::SettleVolume(volume)).await.map(drop)
     }
 
     pub(super) async fn settle_registered(self: &Rc<Self>, volume: VolumeId) -> Outcome {
-        let open = self.open_volumes();
-        let found = open.iter().find(|(open, _)| *open == volume);
-        let Some((_, number)) = found else { return Ok(Answer::Done) };
-        match self.ask(self.home(*number), Ask::Settle(*number)).await {
+        let Some(number) = self.recovered(volume).await? else { return Ok(Answer::Done) };
+        match self.ask(self.home(number), Ask::Settle(number)).await {
             // Not before all of it was published.
             Err(VolumeError::Closed) => Ok(Answer::Done),
             settled => settled,
+        }
+    }
+
+    /// The number of a volume that is open, or that has something in its log, which opens it; `None`
+    /// if all there is of it is in the store, or another host's. Only core 0 may.
+    ///
+    /// # Errors
+    /// The volume is not open, and cannot be opened.
+    pub async fn recovered(
+        self: &Rc<Self>,
+        volume: VolumeId,
+    ) -> Result<Option<VolumeNo>, VolumeError> {
+        let open = self.open_volumes();
+        if let Some((_, number)) = open.iter().find(|(open, _)| *open == volume) {
+            return Ok(Some(*number));
+        }
+        match self.open_registered(volume, Reason::Recovery).await {
+            Ok(Answer::Opened(number, _)) => Ok(Some(number)),
+            Ok(_) | Err(VolumeError::Fenced { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -145,28 +163,15 @@ impl<E: Env> Coordinator<E> {
     /// The cut of an epoch that has ended is to become a snapshot.
     pub(super) fn begin_naming(&self, epoch: Epoch, new: &NewSnapshot) -> SnapshotHeader {
         let size_bytes = self.newest.borrow().1.size_bytes;
-        self.add_named(Named { epoch, new: Some(new.clone()), size_bytes, recovered: None });
-        self.header(new, size_bytes)
-    }
-
-    /// What a snapshot is that is not in the store.
-    fn header(&self, new: &NewSnapshot, size_bytes: u64) -> SnapshotHeader {
-        SnapshotHeader {
-            volume: self.shared.volume,
-            id: new.id,
-            name: new.name.clone(),
-            created_unix_ms: new.created_unix_ms,
-            seq: ManifestSeq(0),
-            size_bytes,
-        }
+        let named = Named { epoch, new: Some(new.clone()), size_bytes, recovered: None };
+        let header = named.header(self.shared.volume).expect("it is wanted");
+        self.add_named(named);
+        header
     }
 
     /// Snapshots that are on their way to the store.
     pub(super) fn coming(&self) -> Vec<SnapshotHeader> {
-        let header = |named: &Named| {
-            let new = named.new.as_ref()?;
-            Some(self.header(new, named.size_bytes))
-        };
+        let header = |named: &Named| named.header(self.shared.volume);
         self.named.borrow().iter().filter_map(header).collect()
     }
 

@@ -184,9 +184,11 @@ pub(super) async fn coming(
     name: &VolumeName,
     id: VolumeId,
 ) -> Result<Vec<SnapshotHeader>, CopyError> {
-    let Some(number) = local.number(id) else { return Ok(Vec::new()) };
-    let coming = local.core.coming(number).await;
-    coming.map_err(|source| CopyError::Volume { name: name.clone(), source })
+    let failed = |source| CopyError::Volume { name: name.clone(), source };
+    match local.core.recovered(id).await.map_err(failed)? {
+        Some(number) => local.core.coming(number).await.map_err(failed),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Waits until those are in the store.

@@ -19,6 +19,7 @@ mod faulty;
 mod host;
 mod loss;
 mod mapped;
+mod named;
 mod outage;
 mod start;
 mod two_hosts;

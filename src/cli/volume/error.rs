@@ -67,6 +67,15 @@ pub enum VolumeError {
          NAME` for several volumes at one instant"
     )]
     SnapshotOfWhat,
+    /// A server that died left snapshots in its log.
+    #[error(
+        "volume {name} has snapshots that were made and are not in the store yet: start its server, \
+         or say `krait volume drain {name}`, and try again"
+    )]
+    SnapshotsComing {
+        /// The volume.
+        name: VolumeName,
+    },
     /// A volume is named twice.
     #[error("volume {name} is named twice")]
     Twice {
@@ -156,7 +165,7 @@ impl VolumeError {
             | Self::SnapshotOfWhat
             | Self::Twice { .. }
             | Self::GcUnclear => ErrorKind::Invalid,
-            Self::Unchecked { .. } => ErrorKind::Retry,
+            Self::Unchecked { .. } | Self::SnapshotsComing { .. } => ErrorKind::Retry,
             Self::NoManifest { .. }
             | Self::Manifest { .. }
             | Self::Damaged { .. }

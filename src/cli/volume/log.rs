@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use chunk::SnapshotHeader;
 use futures_lite::future::block_on;
 use serde::Serialize;
 use wal::record::Body;
@@ -13,12 +14,13 @@ use wal::{BLOCK_BYTES, Record};
 use super::Known;
 use crate::cli::plain_disk::PlainDisk;
 use crate::config::Settings;
+use crate::engine::named::Named;
 use crate::engine::recovered::log_prefix;
 use crate::error::Error;
 
 /// What the log holds on top of the newest manifest.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct LogView {
+pub(in crate::cli) struct LogView {
     /// Segment files.
     pub(super) files: usize,
     /// Their bytes.
@@ -29,6 +31,9 @@ pub(super) struct LogView {
     pub(super) replay_bytes: u64,
     /// Ends that were never synced, and are dropped.
     pub(super) torn_tails: usize,
+    /// Snapshots that were made, and that the next opening brings to the store.
+    #[serde(skip)]
+    pub(in crate::cli) coming: Vec<SnapshotHeader>,
     /// What keeps the log from being replayed.
     pub(super) problems: Vec<String>,
 }
@@ -37,7 +42,7 @@ pub(super) struct LogView {
 ///
 /// # Errors
 /// If the disk fails. A log that cannot be replayed is no error but a problem in the view.
-pub(super) fn read(settings: &Settings, known: &Known) -> Result<LogView, Error> {
+pub(in crate::cli) fn read(settings: &Settings, known: &Known) -> Result<LogView, Error> {
     let cut = &known.manifest.cut;
     let floor = Floor {
         incarnation: cut.incarnation,
@@ -55,6 +60,12 @@ pub(super) fn read(settings: &Settings, known: &Known) -> Result<LogView, Error>
             view.replay_records = found.records.len();
             view.replay_bytes = bytes.sum();
             view.torn_tails = found.torn.len();
+            for cut in &found.named {
+                match Named::try_from(cut) {
+                    Ok(named) => view.coming.extend(named.header(known.id)),
+                    Err(problem) => view.problems.push(problem),
+                }
+            }
         }
         Err(ScanError::Disk(error)) => {
             return Err(Error::file(error.action, &root.join(error.path), error.source));
