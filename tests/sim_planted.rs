@@ -54,8 +54,7 @@ fn world(bug: Option<Bug>, seed: u64) -> Scenario {
             | Bug::NameBeforeSync
             | Bug::NameLeavesMemory
             | Bug::NamedCutCoversAll
-            | Bug::NamedAfterManifest
-            | Bug::OlderReplayed,
+            | Bug::NamedAfterManifest,
         ) => drawn.copied(),
         _ => drawn,
     }

@@ -78,7 +78,7 @@ pub fn deal(
         record.entries.iter().map(move |entry| (record.epoch_of(entry), *found, entry))
     });
     let mut entries: Vec<_> = entries.collect();
-    if !planted::is(Bug::ReplayInListOrder) && !planted::is(Bug::OlderReplayed) {
+    if !planted::is(Bug::ReplayInListOrder) {
         entries.sort_by_key(|(epoch, ..)| *epoch);
     }
     for (epoch, found, entry) in entries {
@@ -159,8 +159,9 @@ mod tests {
             positions: Vec::new(),
             name: Vec::new(),
         };
-        // Written in epochs 1, 2 and 4; what the cuts of 2 and 3 had was logged after all of that.
-        let records = vec![record(1, 1, 0), record(2, 2, 0), record(3, 4, 0), record(4, 4, 2)];
+        // Written in epochs 1, 2, 4 and 6; what the cuts of 2 and 5 had was logged after all of that.
+        let mut records = vec![record(1, 1, 0), record(2, 2, 0), record(3, 4, 0)];
+        records.extend([record(4, 4, 2), record(5, 6, 0), record(6, 6, 1)]);
         let files = vec!["1.wal".to_owned()];
         let scan = Scan { records, named: vec![named(2), named(3)], files, ..Scan::default() };
         let layout = Layout::new(10, 1).expect("a layout");
@@ -175,6 +176,6 @@ mod tests {
         assert_eq!(dealt[0].cuts[0].0, Epoch(2));
         assert_eq!(blocks(&dealt[0].cuts[0].1), [1, 2, 4], "the last one wins");
         assert_eq!((dealt[0].cuts[1].0, dealt[0].cuts[1].1.len()), (Epoch(3), 0));
-        assert_eq!(blocks(&dealt[0].places), [3]);
+        assert_eq!(blocks(&dealt[0].places), [3, 6, 5], "that of epoch 5 before that of epoch 6");
     }
 }

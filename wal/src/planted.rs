@@ -75,8 +75,6 @@ bugs! {
     NameForgotten = "name-forgotten",
     /// The name of a cut is logged before all that the cut has is durable.
     NameBeforeSync = "name-before-sync",
-    /// What was logged late for a cut counts as written when it was logged.
-    OlderReplayed = "older-replayed",
     /// The name of a cut is logged before what only memory has of it.
     NameLeavesMemory = "name-leaves-memory",
     /// A named cut of an earlier opening is published as if it covered all of that one's log.

@@ -81,7 +81,7 @@ fn positions(
 pub(super) fn leave_out_covered(candidate: &mut Candidate, floor: &Floor) {
     let record = &candidate.record;
     let is_newer = |entry: &&Entry| record.epoch_of(entry) > floor.epoch;
-    if record.entries.iter().any(|entry| entry.age > 0) && !planted::is(Bug::OlderReplayed) {
+    if record.entries.iter().any(|entry| entry.age > 0) {
         candidate.record.entries = record.entries.iter().filter(is_newer).copied().collect();
     }
 }
