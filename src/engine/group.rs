@@ -128,6 +128,10 @@ impl<E: Env> Coordinator<E> {
         epoch: Epoch,
         new: NewSnapshot,
     ) -> Result<SnapshotHeader, VolumeError> {
+        if self.holds.get() == 0 {
+            // The volume was closed and opened again: that epoch is not of this opening.
+            return Err(VolumeError::Closed);
+        }
         let epoch = match planted::is(Bug::GroupCutApart) {
             true => self.shared.end_epoch(),
             false => epoch,
@@ -139,7 +143,7 @@ impl<E: Env> Coordinator<E> {
 
     /// Cuts begin again as they fall due.
     pub(super) fn let_go_of_cuts(&self) {
-        self.holds.set(self.holds.get() - 1);
+        self.holds.set(self.holds.get().saturating_sub(1));
         self.changed.notify();
     }
 
