@@ -75,42 +75,39 @@ fn nothing_is_lost_in_any_world() {
     assert!(cycles > 0, "nothing was judged");
 }
 
+/// Runs worlds drawn for something; `replay` tells what runs one of them again. Returns the recoveries.
+fn pass_all(count: u64, world: impl Fn(u64) -> Scenario, replay: &str) -> u64 {
+    let first = number("KRAIT_SIM_FIRST").unwrap_or(0);
+    let run = |seed| {
+        let lived = run_scenario::<Tested>(world(seed), false);
+        let failed = |failure| panic!("{failure}\nreplay: KRAIT_SIM_FIRST={seed} {replay}");
+        lived.unwrap_or_else(failed).cycles
+    };
+    (first..first + count).map(run).sum()
+}
+
 /// Many snapshots, and clones of them, in each.
 #[test]
 fn nothing_is_lost_in_worlds_of_snapshots() {
-    let first = number("KRAIT_SIM_FIRST").unwrap_or(0);
     let count = number("KRAIT_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS) / COPIED_ONE_IN;
-    let mut cycles = 0;
-    for seed in first..first + count {
-        let lived = run_scenario::<Tested>(Scenario::draw(seed).copied(), false);
-        let report = lived.unwrap_or_else(|failure| {
-            let name = "cargo test --test sim worlds_of_snapshots -- --nocapture";
-            let first = format!("KRAIT_SIM_FIRST={seed} KRAIT_SIM_SEEDS={COPIED_ONE_IN}");
-            panic!("{failure}\nreplay: {first} {name}")
-        });
-        cycles += report.cycles;
-    }
+    let one = format!("KRAIT_SIM_SEEDS={COPIED_ONE_IN}");
+    let replay = format!("{one} cargo test --test sim worlds_of_snapshots -- --nocapture");
+    let cycles = pass_all(count, |seed| Scenario::draw(seed).copied(), &replay);
     println!("tried {count} worlds of snapshots: {cycles} recoveries judged");
 }
 
 /// From one in a hundred requests to a third fails, done or not; as many reads are answered wrongly.
 #[test]
 fn nothing_is_lost_over_a_store_that_fails_and_lies() {
-    let first = number("KRAIT_SIM_FIRST").unwrap_or(0);
     let count = number("KRAIT_SIM_STORE_SEEDS").unwrap_or(STORE_SEEDS);
-    let mut cycles = 0;
-    for seed in first..first + count {
+    let lying = |seed| {
         let mut scenario = Scenario::draw(seed).lying();
         scenario.store.error_one_in = 3 + seed % 98;
         scenario.store.lie_one_in = 3 + seed / 98 % 98;
-        let lived = run_scenario::<Tested>(scenario, false);
-        let report = lived.unwrap_or_else(|failure| {
-            let name = "cargo test --test sim over_a_store -- --nocapture";
-            let first = format!("KRAIT_SIM_FIRST={seed} KRAIT_SIM_STORE_SEEDS=1");
-            panic!("{failure}\nreplay: {first} {name}")
-        });
-        cycles += report.cycles;
-    }
+        scenario
+    };
+    let replay = "KRAIT_SIM_STORE_SEEDS=1 cargo test --test sim over_a_store -- --nocapture";
+    let cycles = pass_all(count, lying, replay);
     println!("tried {count} worlds over a bad store: {cycles} recoveries judged");
 }
 

@@ -140,19 +140,19 @@ struct ListView {
 
 fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Error> {
     // Asked first: what comes to the store meanwhile is seen there.
-    let mut coming = match store::server(settings)? {
+    let asked = match store::server(settings)? {
         Some(mut server) => Some(server.coming_snapshots(volume.to_string())?),
         None => None,
     };
     let store = store::open(settings)?;
     let found = known(&store, volume)?;
     let id = found.id;
-    if coming.is_none() {
+    let coming = asked.unwrap_or_else(|| {
         // What a server that died has left; `volume check` tells if that cannot be read.
         let left = log::read(settings, &found).map(|log| log.coming).unwrap_or_default();
         let named = left.iter().filter(|header| header.name.clone_id().is_none());
-        coming = Some(named.map(|header| SnapshotInfo::new(volume, header)).collect());
-    }
+        named.map(|header| SnapshotInfo::new(volume, header)).collect()
+    });
     let mut view =
         ListView { volume: volume.to_string(), snapshots: Vec::new(), damaged: Vec::new() };
     let pins = block_on(clones::pins(&store, id)).map_err(VolumeError::Snapshot)?.live;
@@ -173,7 +173,7 @@ fn list(settings: &Settings, volume: &VolumeName, json: bool) -> Result<(), Erro
             Err(error @ NameError::Grammar { .. }) => view.damaged.push(error.to_string()),
         }
     }
-    for info in coming.unwrap_or_default() {
+    for info in coming {
         if view.snapshots.iter().all(|stored| stored.name != info.name) {
             view.snapshots.push(SnapshotView::new(info, Vec::new()));
         }

@@ -47,7 +47,7 @@ pub enum VolumeError {
     /// A snapshot was not made.
     #[error(transparent)]
     Snapshot(std::sync::Arc<SnapshotError>),
-    /// The store took too long for a snapshot's cut; all is as if it had not been asked for.
+    /// The log took too long for what a snapshot has; nobody waits for it any more.
     #[error("volume {volume}: its log did not take all in time, so no snapshot was made")]
     Late {
         /// The volume's id.

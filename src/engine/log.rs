@@ -16,7 +16,7 @@ use super::Env;
 use super::error::VolumeError;
 use super::limits::{BATCH_BYTES, BATCH_MIN_BYTES, BATCHES_WAITING, ROLL_BLOCKS, SLOW_WRITE};
 use super::limits::{SPARES_MOST, Tuning};
-use super::log_state::{Entry, FileOf, Filled, LogFile, Stage, State, Tail};
+use super::log_state::{BufOf, Entry, FileOf, Filled, LogFile, Stage, State, Tail};
 use super::place::{FileNo, LogPlace};
 use super::shared::Shared;
 use super::signal::Signal;
@@ -74,18 +74,9 @@ impl<E: Env> Log<E> {
         lba: Lba,
         bytes: &[u8],
     ) -> Result<LogPlace, NoRoom> {
-        let mut state = self.state.borrow_mut();
-        loop {
-            let tail = state.tail;
-            if let (Some(batch), Some(tail)) = (&mut state.open, tail)
-                && let Some(place) = batch.push_older(epoch, of, lba, bytes)
-            {
-                let blocks = (bytes.len() / BLOCK_BYTES) as u8;
-                self.note_push(&state);
-                return Ok(LogPlace::new(tail.file, place.block, place.crc, blocks));
-            }
-            self.next_batch(&mut state)?;
-        }
+        let (place, file) = self.push(|batch| batch.push_older(epoch, of, lba, bytes))?;
+        let blocks = (bytes.len() / BLOCK_BYTES) as u8;
+        Ok(LogPlace::new(file, place.block, place.crc, blocks))
     }
 
     /// Logs that the blocks of `extent` which this shard owns read as zeros.
@@ -93,16 +84,7 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// [`NoRoom`]: nothing was logged.
     pub fn push_hole(&self, epoch: Epoch, kind: HoleKind, extent: Extent) -> Result<(), NoRoom> {
-        let mut state = self.state.borrow_mut();
-        loop {
-            if let Some(batch) = &mut state.open
-                && batch.push_hole(epoch, kind, extent)
-            {
-                self.note_push(&state);
-                return Ok(());
-            }
-            self.next_batch(&mut state)?;
-        }
+        self.push(|batch| batch.push_hole(epoch, kind, extent).then_some(())).map(drop)
     }
 
     /// Logs the name of the cut of an epoch that has ended: one block.
@@ -110,13 +92,23 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// [`NoRoom`]: nothing was logged.
     pub fn push_name(&self, epoch: Epoch, of: Epoch, name: &[u8]) -> Result<(), NoRoom> {
+        self.push(|batch| batch.push_name(epoch, of, name).then_some(())).map(drop)
+    }
+
+    /// Puts something into the open buffer, or into the next one if it does not fit. Tells the segment
+    /// file as well.
+    fn push<T>(
+        &self,
+        mut put: impl FnMut(&mut Batch<BufOf<E>>) -> Option<T>,
+    ) -> Result<(T, FileNo), NoRoom> {
         let mut state = self.state.borrow_mut();
         loop {
-            if let Some(batch) = &mut state.open
-                && batch.push_name(epoch, of, name)
+            let tail = state.tail;
+            if let (Some(batch), Some(tail)) = (&mut state.open, tail)
+                && let Some(done) = put(batch)
             {
                 self.note_push(&state);
-                return Ok(());
+                return Ok((done, tail.file));
             }
             self.next_batch(&mut state)?;
         }

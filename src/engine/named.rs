@@ -13,11 +13,12 @@
 //!    of this identity that is there is the one.
 
 use chunk::{ManifestSeq, SnapshotHeader, SnapshotId, SnapshotName};
-use wal::VolumeId;
 use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{BLOCK_BYTES, Epoch, Incarnation, Lsn, NamedCut, ShardBlock, ShardId, ShardRun};
+use wal::{
+    BLOCK_BYTES, Epoch, Incarnation, Lsn, NamedCut, ShardBlock, ShardId, ShardRun, VolumeId,
+};
 
 use super::Env;
 use super::error::VolumeError;

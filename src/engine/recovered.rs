@@ -44,9 +44,7 @@ impl RecoveredShard {
         }
         Ok(files)
     }
-}
 
-impl RecoveredShard {
     /// Where a place of this epoch belongs.
     fn places_of(&mut self, epoch: Epoch) -> &mut Vec<(ShardRun, Place)> {
         let cut = self.cuts.partition_point(|(cut, _)| *cut < epoch);
@@ -159,7 +157,7 @@ mod tests {
             positions: Vec::new(),
             name: Vec::new(),
         };
-        // Written in epochs 1, 2, 4 and 6; what the cuts of 2 and 5 had was logged after all of that.
+        // Written in epochs 1, 2, 4 and 6; what was so at the ends of 2 and 5 was logged later.
         let mut records = vec![record(1, 1, 0), record(2, 2, 0), record(3, 4, 0)];
         records.extend([record(4, 4, 2), record(5, 6, 0), record(6, 6, 1)]);
         let files = vec!["1.wal".to_owned()];

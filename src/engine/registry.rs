@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use chunk::Snapshot;
 use wal::VolumeId;
+use wal::planted::{self, Bug};
 use wal::runtime::Runtime as _;
 
 use super::Env;
@@ -125,6 +126,28 @@ impl<E: Env> Core<E> {
     /// Another host has it, or the volume is stopped or not open.
     pub async fn renew(self: &Rc<Self>, volume: VolumeNo) -> Result<(), VolumeError> {
         self.ask(self.home(volume), Ask::Renew(volume)).await.map(drop)
+    }
+
+    /// Returns when this host has the lease that a volume's fencing asks for: nobody took the
+    /// volume over before now.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub(super) async fn hold_lease(
+        self: &Rc<Self>,
+        shared: &Shared,
+        volume: VolumeNo,
+    ) -> Result<(), VolumeError> {
+        let lease = &shared.lease;
+        while !lease.holds(self.runtime.now()) && !planted::is(Bug::LeaseIgnored) {
+            self.renew(volume).await?;
+        }
+        if lease.must_renew(self.runtime.now()) {
+            let core = self.clone();
+            // If that fails, whoever finds that the lease has run out is told.
+            self.runtime.spawn(async move { drop(core.renew(volume).await) });
+        }
+        Ok(())
     }
 
     /// Counts what a volume holds.

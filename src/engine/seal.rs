@@ -32,8 +32,6 @@ impl<E: Env> Shard<E> {
     /// The volume is stopped, or the log does not give back what was written.
     pub(super) async fn seal(&self, cut: Epoch) -> Result<Sealed, VolumeError> {
         let position = self.freeze_for(cut);
-        let blocks = self.maps.borrow().frozen.front().map_or(0, |frozen| frozen.map.blocks());
-        self.syncing_bytes.set(blocks * BLOCK_BYTES as u64);
         let mut packer = Packer::new(&self.core, &self.shared, &self.ids, cut);
         let mut content = Vec::new();
         let mut at = ShardBlock(0);
@@ -82,6 +80,7 @@ impl<E: Env> Shard<E> {
         self.freeze(&mut maps, cut.next());
         let frozen = maps.frozen.front().expect("an epoch ends by a freeze");
         assert_eq!(frozen.epoch, cut, "cuts are sealed in the order of their epochs");
+        self.syncing_bytes.set(frozen.map.blocks() * BLOCK_BYTES as u64);
         frozen.position.unwrap_or(Lsn(0))
     }
 

@@ -142,13 +142,13 @@ impl<E: Env> Coordinator<E> {
             self.changed.until(is_few).await
         };
         future::or(room, self.late_after(new.patience)).await?;
-        self.see_that_it_is_ours().await?;
         loop {
             self.shared.alive()?;
             let landed = self.landed.get();
             if snapshot::read_header(&core.store, volume, &new.name).await?.is_some() {
                 return Err(exists());
             }
+            self.see_that_it_is_ours().await?;
             let is_coming = |it: &Named| it.new.as_ref().is_some_and(|it| it.name == new.name);
             if self.named.borrow().iter().any(is_coming) {
                 return Err(exists());
@@ -193,20 +193,16 @@ impl<E: Env> Coordinator<E> {
         });
         let logged = self.changed.until(|| logged.take());
         let made = future::or(logged, self.late_after(patience)).await;
-        // As a flush.
-        while made.is_ok() && !self.shared.lease.holds(self.core.runtime.now()) {
-            self.renew().await?;
+        if let Err(error) = made {
+            self.unname(header.id);
+            return Err(error);
         }
-        if made.is_ok() && self.shared.durability == Durability::Remote {
+        // As a flush.
+        if self.shared.durability == Durability::Remote {
             self.settle().await?;
         }
-        match made {
-            Ok(()) => Ok(header),
-            Err(error) => {
-                self.unname(header.id);
-                Err(error)
-            }
-        }
+        self.core.hold_lease(&self.shared, self.volume).await?;
+        Ok(header)
     }
 
     async fn log_named(

@@ -161,7 +161,7 @@ impl<E: Env> Volume<E> {
             return Ok(());
         }
         self.sync().await?;
-        self.hold_lease().await
+        self.core.hold_lease(&self.shared, self.number).await
     }
 
     /// Makes `len` bytes at `offset` read as zeros, any alignment: whole blocks by one record per
@@ -229,22 +229,7 @@ impl<E: Env> Volume<E> {
         if self.shared.durability == Durability::Remote && !planted::is(Bug::FlushStaysLocal) {
             self.core.drain(self.number).await?;
         }
-        self.hold_lease().await
-    }
-
-    /// Returns when this host has the lease that the volume's fencing asks for: nobody took the
-    /// volume over before now.
-    async fn hold_lease(&self) -> Result<(), VolumeError> {
-        let lease = &self.shared.lease;
-        while !lease.holds(self.core.runtime.now()) && !planted::is(Bug::LeaseIgnored) {
-            self.core.renew(self.number).await?;
-        }
-        if lease.must_renew(self.core.runtime.now()) {
-            let (core, number) = (self.core.clone(), self.number);
-            // If that fails, whoever finds that the lease has run out is told.
-            self.core.runtime.spawn(async move { drop(core.renew(number).await) });
-        }
-        Ok(())
+        self.core.hold_lease(&self.shared, self.number).await
     }
 
     /// Makes durable in the local log every write that was acknowledged before the call.

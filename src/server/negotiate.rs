@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use chunk::catalog::{self, NameError};
-use chunk::{SnapshotName, VolumeName, snapshot};
+use chunk::{ReadError, SnapshotName, VolumeName, snapshot};
 use nbd::{
     CloseReason, Config, ExportInfo, ExportSummary, Handshake, Negotiated, Purpose, Refusal, Step,
     TlsPolicy,
@@ -184,22 +184,15 @@ async fn find_snapshot(
     let found = catalog::find(store, &name).await.map_err(|error| unusable(&name, &error))?;
     let id = found.ok_or(Refusal::UnknownExport)?;
     let export = |size| ExportInfo { read_only: true, ..ExportInfo::new(text, size) };
-    let found = snapshot::read_header(store, id, &snapshot).await;
-    if found.map_err(|error| unusable(&name, &error))?.is_none() {
-        // It may have been made a moment ago.
-        let settled = settle(local, &name, id, SETTLE_TIMEOUT).await;
-        settled.map_err(|error| unusable(&name, &error))?;
-    }
     match purpose {
         Purpose::Describe => {
-            let found = snapshot::read_header(store, id, &snapshot).await;
-            let header = found.map_err(|error| unusable(&name, &error))?;
-            Ok((export(header.ok_or(Refusal::UnknownExport)?.size_bytes), None))
+            let look = async || snapshot::read_header(store, id, &snapshot).await;
+            let header = look_twice(local, (&name, id), look).await?;
+            Ok((export(header.size_bytes), None))
         }
         Purpose::Open => {
-            let found = snapshot::read(store, id, &snapshot).await;
-            let snapshot = found.map_err(|error| unusable(&name, &error))?;
-            let snapshot = snapshot.ok_or(Refusal::UnknownExport)?;
+            let look = async || snapshot::read(store, id, &snapshot).await;
+            let snapshot = look_twice(local, (&name, id), look).await?;
             let entered = local.clients.enter(snapshot.id.as_volume());
             let entered = entered.ok_or(Refusal::UnknownExport)?;
             let opened = local.core.view(snapshot).await;
@@ -207,6 +200,22 @@ async fn find_snapshot(
             Ok((export(volume.size_bytes()), Some(Opened { volume, entered })))
         }
     }
+}
+
+/// Looks for a snapshot; for one that is not in the store once more when those are that were made a
+/// moment ago.
+async fn look_twice<T>(
+    local: &Local,
+    (name, id): (&VolumeName, VolumeId),
+    look: impl AsyncFn() -> Result<Option<T>, ReadError>,
+) -> Result<T, No> {
+    if let Some(found) = look().await.map_err(|error| unusable(name, &error))? {
+        return Ok(found);
+    }
+    let settled = settle(local, name, id, SETTLE_TIMEOUT).await;
+    settled.map_err(|error| unusable(name, &error))?;
+    let found = look().await.map_err(|error| unusable(name, &error))?;
+    found.ok_or_else(|| Refusal::UnknownExport.into())
 }
 
 /// Why a volume cannot be used, for the log; the client hears only what it can do something about.
