@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_channel::{Receiver, Sender, bounded};
+use rustix::process::setpriority_process;
 
 use crate::limits::MAX_QUEUED_JOBS;
 
@@ -34,23 +35,29 @@ impl Workers {
     /// # Panics
     /// If no thread is asked for.
     pub fn start(threads: usize) -> std::io::Result<Self> {
-        Self::start_as("worker", threads)
+        Self::start_as("worker", threads, 0)
     }
 
-    /// As [`Self::start`], with another name.
+    /// As [`Self::start`], with another name and niceness.
     ///
     /// # Errors
     /// As [`Self::start`].
     ///
     /// # Panics
     /// As [`Self::start`].
-    pub fn start_as(name: &str, threads: usize) -> std::io::Result<Self> {
+    pub fn start_as(name: &str, threads: usize, nice: i32) -> std::io::Result<Self> {
         assert!(threads > 0, "work needs a thread");
         let (jobs, queue) = bounded(MAX_QUEUED_JOBS);
         for n in 0..threads {
             let queue = queue.clone();
             let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
-            builder.spawn(move || serve(&queue))?;
+            builder.spawn(move || {
+                if nice != 0 {
+                    // Of this thread alone, in Linux. Where it is refused, all share alike.
+                    drop(setpriority_process(None, nice));
+                }
+                serve(&queue);
+            })?;
         }
         Ok(Self { jobs })
     }

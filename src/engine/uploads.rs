@@ -219,11 +219,12 @@ fn kept_permit(permit: UploadPermit) -> Option<Rc<UploadPermit>> {
     Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly)).map(Rc::new)
 }
 
-/// Makes an object of a chunk; compressing one takes long.
+/// Makes an object of a chunk; compressing one takes long, and waits for idle processors: whoever
+/// writes comes first, and when memory is full, waits and leaves them idle.
 async fn finish<E: Env>(core: &Core<E>, chunk: ChunkBuilder) -> (Vec<u8>, ChunkIndex) {
     match core.tuning.compression {
         Compression::None => chunk.finish(),
-        compression => core.runtime.compute(move || chunk.finish_as(compression)).await,
+        compression => core.runtime.compute_behind(move || chunk.finish_as(compression)).await,
     }
 }
 

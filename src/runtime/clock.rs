@@ -1,6 +1,6 @@
 //! Time, randomness and scheduling of one core, for real.
 
-use super::limits::MIN_SLEEP;
+use super::limits::{MIN_SLEEP, NICE_BEHIND};
 use std::cell::RefCell;
 use std::future::Future;
 use std::sync::{LazyLock, OnceLock};
@@ -14,20 +14,32 @@ use wal::runtime::Runtime;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GlommioRuntime;
 
-/// Threads that compute for all cores.
-static COMPUTERS: OnceLock<Workers> = OnceLock::new();
+/// Threads that compute for all cores: with them, and behind them.
+static COMPUTERS: OnceLock<[Workers; 2]> = OnceLock::new();
 
-/// Starts threads for [`Runtime::compute`], once for each process. Call it from `main`, before any
-/// thread is bound to a core; without them a core does the computing itself.
+/// Starts threads for [`Runtime::compute`] and as many for [`Runtime::compute_behind`], once for each
+/// process. Call it from `main`, before any thread is bound to a core; without them a core does the
+/// computing itself.
 ///
 /// # Errors
 /// If the system gives no thread.
 pub fn start_computers(threads: usize) -> std::io::Result<()> {
     if COMPUTERS.get().is_none() {
         // Another one may have been first: then these end at once.
-        let _ = COMPUTERS.set(Workers::start_as("compute", threads)?);
+        let first = Workers::start_as("compute", threads, 0)?;
+        let _ = COMPUTERS.set([first, Workers::start_as("pack", threads, NICE_BEHIND)?]);
     }
     Ok(())
+}
+
+async fn run<T: Send + 'static>(
+    computers: Option<&Workers>,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match computers {
+        Some(computers) => computers.run(job).await.expect("computing does not panic"),
+        None => job(),
+    }
 }
 
 /// The instant that [`Runtime::now`] counts from: the same on all cores.
@@ -95,10 +107,14 @@ impl Runtime for GlommioRuntime {
     }
 
     async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        match COMPUTERS.get() {
-            Some(computers) => computers.run(job).await.expect("computing does not panic"),
-            None => job(),
-        }
+        run(COMPUTERS.get().map(|[computers, _]| computers), job).await
+    }
+
+    async fn compute_behind<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        run(COMPUTERS.get().map(|[_, behind]| behind), job).await
     }
 
     /// Sleeps for [`MIN_SLEEP`]. A mere yield would not do: an executor harvests completions and

@@ -19,8 +19,17 @@ pub trait Runtime: Clone + 'static {
     fn random(&self) -> u64;
 
     /// Computes something that takes longer than a core may be kept from its other tasks, such as
-    /// compressing a chunk, and waits for the result.
+    /// unpacking what a client reads, and waits for the result.
     async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T;
+
+    /// As [`Self::compute`], with what no client waits for, such as compressing a chunk: where
+    /// processors are short, serving comes first.
+    async fn compute_behind<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.compute(job).await
+    }
 
     /// Lets other tasks of this core run; called between slices of at most 50 µs of computing.
     async fn pause(&self);
