@@ -54,7 +54,7 @@ impl Workers {
             builder.spawn(move || {
                 if nice != 0 {
                     // Of this thread alone, in Linux. Where it is refused, all share alike.
-                    drop(setpriority_process(None, nice));
+                    let _ = setpriority_process(None, nice);
                 }
                 serve(&queue);
             })?;

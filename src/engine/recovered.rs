@@ -99,8 +99,10 @@ pub fn deal(
             Body::Hole(kind) => {
                 let place = Place::from(kind);
                 for (shard, to) in (0..).map(ShardId).zip(&mut dealt) {
-                    let runs = layout.inherited(shard, made, maker, entry.extent);
-                    to.places_of(epoch).extend(runs.map(|run| (run, place)));
+                    let places = to.places_of(epoch);
+                    for run in layout.inherited(shard, made, maker, entry.extent) {
+                        add_hole(places, run, place);
+                    }
                 }
             }
             Body::Name(_) => {}
@@ -115,9 +117,18 @@ pub fn deal(
     Ok(dealt)
 }
 
+/// Adds a hole behind what is there. Those of neighbouring stripes are one: a log of other cores may
+/// have as many as the volume has stripes.
+fn add_hole(places: &mut Vec<(ShardRun, Place)>, run: ShardRun, place: Place) {
+    match places.last_mut() {
+        Some((last, same)) if *same == place && last.end() == run.start => last.count += run.count,
+        _ => places.push((run, place)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use wal::{DataPlace, Entry, Extent, Found, Lba, LogIdentity, Lsn, NamedCut, Record};
+    use wal::{DataPlace, Entry, Extent, Found, HoleKind, Lba, LogIdentity, Lsn, NamedCut, Record};
     use wal::{SegmentId, ShardBlock};
 
     use super::*;
@@ -147,6 +158,32 @@ mod tests {
             entries: [Entry { extent, body, age }].into(),
         };
         Found { file: 0, record }
+    }
+
+    #[test]
+    fn a_hole_over_many_stripes_is_one_place_under_more_cores() {
+        let (stripe, stripes) = (1 << 10, 1 << 16);
+        for made in [1, 2] {
+            let made = Layout::new(10, made).expect("a layout");
+            let mut found = record(1, 1, 0);
+            found.record.identity.layout = made;
+            let extent = Extent::new(Lba(0), stripes * stripe).expect("blocks");
+            found.record.entries =
+                [Entry { extent, body: Body::Hole(HoleKind::Discard), age: 0 }].into();
+            let files = vec!["1.wal".to_owned()];
+            let scan = Scan { records: vec![found], files, ..Scan::default() };
+            let dealt = deal(&scan, Layout::new(10, 4).expect("a layout"), VOLUME).expect("sound");
+            // Shard 0 of two made what shards 0 and 2 of four own now.
+            let run = ShardRun { start: ShardBlock(0), count: stripes / 4 * stripe };
+            for (shard, found) in dealt.iter().enumerate() {
+                let owned: &[_] = if shard % usize::from(made.shards()) == 0 {
+                    &[(run, Place::Hole)]
+                } else {
+                    &[]
+                };
+                assert_eq!(found.places, owned, "shard {shard} of {made:?}");
+            }
+        }
     }
 
     #[test]

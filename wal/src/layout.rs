@@ -96,7 +96,8 @@ impl Layout {
 
     /// The runs that `shard` owns of those blocks of `extent` which `maker` owned under the layout
     /// `made`: what an extent in a log or a chunk of an earlier opening means in this one. The
-    /// stripe is the same in both. One run if the layouts are equal, else one for each stripe.
+    /// stripe is the same in both. One run if the layouts are equal or `made` has one shard, else one
+    /// for each stripe.
     pub fn inherited(
         self,
         shard: ShardId,
@@ -106,8 +107,9 @@ impl Layout {
     ) -> impl Iterator<Item = ShardRun> {
         assert_eq!(self.stripe_shift, made.stripe_shift, "the stripe of a volume never changes");
         let same = self == made;
-        let whole = (same && shard == maker).then(|| self.owned(shard, extent)).flatten();
-        let made_by = if same { None } else { made.owned(maker, extent) };
+        let at_once = if same { shard == maker } else { made.shards == 1 };
+        let whole = at_once.then(|| self.owned(shard, extent)).flatten();
+        let made_by = if same || at_once { None } else { made.owned(maker, extent) };
         let stripes = made_by.into_iter().flat_map(move |run| {
             let shift = made.stripe_shift;
             (run.start.0 >> shift..=(run.end().0 - 1) >> shift).filter_map(move |stripe| {
