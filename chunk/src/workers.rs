@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_channel::{Receiver, Sender, bounded};
-use rustix::process::setpriority_process;
 
 use crate::limits::MAX_QUEUED_JOBS;
 
@@ -38,24 +37,22 @@ impl Workers {
         Self::start_as("worker", threads, 0)
     }
 
-    /// As [`Self::start`], with another name and niceness.
+    /// As [`Self::start`], with another name, and that much nicer than who starts them.
     ///
     /// # Errors
     /// As [`Self::start`].
     ///
     /// # Panics
     /// As [`Self::start`].
-    pub fn start_as(name: &str, threads: usize, nice: i32) -> std::io::Result<Self> {
+    pub fn start_as(name: &str, threads: usize, more_nice: i32) -> std::io::Result<Self> {
         assert!(threads > 0, "work needs a thread");
         let (jobs, queue) = bounded(MAX_QUEUED_JOBS);
         for n in 0..threads {
             let queue = queue.clone();
             let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
             builder.spawn(move || {
-                if nice != 0 {
-                    // Of this thread alone, in Linux. Where it is refused, all share alike.
-                    let _ = setpriority_process(None, nice);
-                }
+                // Of this thread alone, in Linux. Where it is refused, all share alike.
+                let _ = rustix::process::nice(more_nice);
                 serve(&queue);
             })?;
         }
