@@ -45,7 +45,7 @@ impl<S: Subject> World<S> {
         match plight {
             Plight::Works => {}
             Plight::StandsStill => self.executor.pause(Some(loser.process())),
-            Plight::Dead => self.end_process(loser),
+            Plight::Dead => self.end_process(loser, &self.drive),
         }
         let drive = Drive::new(&self.executor, self.random.bits());
         // A volume that was given back can be had by anybody.
@@ -85,7 +85,7 @@ impl<S: Subject> World<S> {
             self.executor.run(BUDGET, || is_known() || is_broken())?;
             shift.verdict()?;
             old.verdict()?;
-            self.end_process(loser);
+            self.end_process(loser, &self.drive);
         }
         if let Some(trespass) = self.bucket.trespass() {
             return Err(Fault::Trespass(trespass));
@@ -118,11 +118,7 @@ impl<S: Subject> World<S> {
                     return Ok((winner, volumes));
                 }
                 Err(error) if tries > BAD_OPENINGS => return Err(Fault::Unopened(error)),
-                Err(_) => {
-                    self.executor.kill(winner.process());
-                    self.bucket.settle_kill(winner.process());
-                    drive.settle_kill(winner.process());
-                }
+                Err(_) => self.end_process(&winner, drive),
             }
         }
     }
@@ -139,11 +135,10 @@ impl<S: Subject> World<S> {
         self.executor.note(&[0xBAC6], || "the host that was replaced comes back".to_owned());
         let mut opened = self.open_again(&host)?;
         if opened.is_err() {
+            self.end_process(&host, &drive);
             if logs(&drive) != before {
                 return Err(Fault::Trespass("changed a log that was set aside".into()));
             }
-            self.executor.kill(host.process());
-            self.bucket.settle_kill(host.process());
             drive.set_strange(true);
             host = self.boot(&drive);
             opened = self.open_again(&host)?;
@@ -181,10 +176,10 @@ impl<S: Subject> World<S> {
     }
 
     /// A process dies, and its machine stays.
-    fn end_process(&mut self, host: &Host) {
+    fn end_process(&self, host: &Host, drive: &Drive) {
         self.executor.kill(host.process());
         self.bucket.settle_kill(host.process());
-        self.drive.settle_kill(host.process());
+        drive.settle_kill(host.process());
     }
 
     /// Starts the clients of a life.
