@@ -4,6 +4,7 @@
 mod abreast;
 pub mod append;
 mod at_once;
+mod block_set;
 pub mod cache;
 pub mod chunk_cache;
 pub mod collect;
@@ -29,7 +30,8 @@ pub mod mesh;
 pub mod message;
 pub mod named;
 pub mod open;
-pub mod packer;
+pub mod pace;
+mod packer;
 pub mod peers;
 pub mod place;
 pub mod publish;
@@ -54,6 +56,7 @@ mod unlogged_watch;
 pub mod uploads;
 pub mod view;
 pub mod volume;
+mod write;
 
 use chunk::ObjectStore;
 use wal::disk::Disk;

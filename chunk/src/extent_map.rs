@@ -56,17 +56,19 @@ impl<V: Piece> ExtentMap<V> {
 
     /// Gives `run` a value, over whatever was there. Returns how many of its blocks had one.
     pub fn insert(&mut self, run: ShardRun, value: V) -> u64 {
-        let start = run.start.0;
-        if let Some((count, old)) = self.runs.get_mut(&start)
-            && *count == run.count
-        {
-            *old = value;
-            return run.count;
-        }
-        let covered = self.remove(run);
+        let (start, right) = (run.start.0, run.end().0);
+        // Most runs replace one of their own length, or come to where nothing is: a map of millions of
+        // runs is far from the processor, so it is looked at as seldom as can be.
+        let covered = match self.runs.range_mut(..right).next_back() {
+            Some((&first, (count, old))) if (first, *count) == (start, run.count) => {
+                *old = value;
+                return run.count;
+            }
+            Some((&first, (count, _))) if first + *count > start => self.remove(run),
+            _ => 0,
+        };
         self.blocks += run.count;
         let mut count = run.count;
-        let right = run.end().0;
         if let Some((more, next)) = self.runs.get(&right)
             && value.joins(count, next)
         {
@@ -113,6 +115,17 @@ impl<V: Piece> ExtentMap<V> {
         removed
     }
 
+    /// Takes the first run out, or as much of it as `most` blocks.
+    pub fn take_first(&mut self, most: u64) -> Option<(ShardRun, V)> {
+        let (start, (count, value)) = self.runs.pop_first()?;
+        let taken = count.min(most);
+        if taken < count {
+            self.runs.insert(start + taken, (count - taken, value.skip(taken)));
+        }
+        self.blocks -= taken;
+        Some((ShardRun { start: ShardBlock(start), count: taken }, value))
+    }
+
     /// The value at `block`, and the rest of its run from there.
     #[must_use]
     pub fn get(&self, block: ShardBlock) -> Option<(ShardRun, V)> {
@@ -130,7 +143,10 @@ impl<V: Piece> ExtentMap<V> {
         let end = run.end().0;
         let mut next = run.start.0;
         let mut head = self.get(run.start);
-        let mut rest = self.runs.range(run.start.0 + 1..end).peekable();
+        // What a run has besides its first block is looked for where there may be something.
+        let behind = head.as_ref().map_or(next + 1, |(held, _)| held.end().0);
+        let rest = (behind < end).then(|| self.runs.range(behind..end));
+        let mut rest = rest.into_iter().flatten().peekable();
         std::iter::from_fn(move || {
             if next == end {
                 return None;

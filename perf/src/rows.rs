@@ -109,8 +109,19 @@ impl Rows {
 
     /// Krait with options of its own.
     fn krait(&self, name: &str, options: &str, dir: &Path) -> Result<Server, RowError> {
+        self.krait_of(self.setup.size, name, options, dir)
+    }
+
+    /// The same with a volume of another size.
+    fn krait_of(
+        &self,
+        size: ByteSize,
+        name: &str,
+        options: &str,
+        dir: &Path,
+    ) -> Result<Server, RowError> {
         let recipe = Recipe::krait_with(name, &self.setup.binary, options);
-        Ok(Server::start(&recipe, dir, self.setup.size, &[])?)
+        Ok(Server::start(&recipe, dir, size, &[])?)
     }
 
     /// A workload of the length that was asked for.

@@ -14,15 +14,16 @@ use chunk::{
     DirectorySegment, MapObjectBuilder, MapPage, PageIdentity, PageIndex, PageRef, PageRun,
 };
 use chunk::{SegmentIdentity, SegmentIndex};
-use wal::ShardRun;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 
 use super::Env;
+use super::abreast::abreast;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
+use super::limits::{FOLD_READS, FOLD_SLICE_PAGES};
 use super::message::{Answer, FoldedPages, ShardAsk};
-use super::sealed::{PAGE_BLOCKS, PageNo, SealedPlace};
+use super::sealed::{PageNo, SealedPlace};
 use super::shard::Shard;
 use super::uploads::Uploads;
 
@@ -36,20 +37,28 @@ impl<E: Env> Shard<E> {
         };
         let mut builder = draw();
         let mut pages = Vec::new();
-        let mut next = self.maps.borrow().sealed.next_dirty_page(PageNo(0));
-        while let Some(page_no) = next {
-            let content = self.folded_page(page_no).await?;
-            let index = self.maps.borrow().sealed.volume_page(page_no);
-            let mut at = None;
-            while !content.is_empty() && at.is_none() {
-                at = builder.push_page(index, &content);
-                if at.is_none() {
-                    uploads.start_map(std::mem::replace(&mut builder, draw())).await?;
+        let mut next = PageNo(0);
+        loop {
+            let group = self.dirty_pages(next);
+            let Some(last) = group.last() else { break };
+            next = PageNo(last.0 + 1);
+            let before = group.iter().map(|page| self.unfolded_page(*page));
+            let before = abreast(FOLD_READS, before).await?;
+            for (page_no, before) in group.into_iter().zip(before) {
+                let content = self.folded_page(page_no, before);
+                let index = self.maps.borrow().sealed.volume_page(page_no);
+                let mut at = None;
+                while !content.is_empty() && at.is_none() {
+                    at = builder.push_page(index, &content);
+                    if at.is_none() {
+                        uploads.start_map(std::mem::replace(&mut builder, draw())).await?;
+                    }
+                }
+                pages.push((page_no, at));
+                if pages.len().is_multiple_of(FOLD_SLICE_PAGES) {
+                    self.core.runtime.pause().await;
                 }
             }
-            pages.push((page_no, at));
-            self.core.runtime.pause().await;
-            next = self.maps.borrow().sealed.next_dirty_page(PageNo(page_no.0 + 1));
         }
         uploads.start_map(builder).await?;
         uploads.finish().await?;
@@ -60,15 +69,26 @@ impl<E: Env> Shard<E> {
         Ok(FoldedPages { pages: told })
     }
 
+    /// The next few pages that the delta changes.
+    fn dirty_pages(&self, from: PageNo) -> Vec<PageNo> {
+        let maps = self.maps.borrow();
+        let next = |page: &PageNo| maps.sealed.next_dirty_page(PageNo(page.0 + 1));
+        std::iter::successors(maps.sealed.next_dirty_page(from), next).take(FOLD_READS).collect()
+    }
+
+    /// A page as it is without the delta; an empty one if nothing is left of it.
+    async fn unfolded_page(&self, page_no: PageNo) -> Result<Rc<MapPage>, VolumeError> {
+        let whole = self.maps.borrow().sealed.covers(page_no.span());
+        match whole {
+            true => Ok(Rc::default()),
+            false => self.page(page_no, self.deadline()).await,
+        }
+    }
+
     /// A page with the delta applied.
-    async fn folded_page(&self, page_no: PageNo) -> Result<MapPage, VolumeError> {
-        let base = page_no.start().0;
-        let span = ShardRun { start: page_no.start(), count: PAGE_BLOCKS };
-        let whole = self.maps.borrow().sealed.covers(span);
-        let mut page = match whole {
-            true => MapPage::default(),
-            false => (*self.page(page_no, self.deadline()).await?).clone(),
-        };
+    fn folded_page(&self, page_no: PageNo, before: Rc<MapPage>) -> MapPage {
+        let (base, span) = (page_no.start().0, page_no.span());
+        let mut page = Rc::unwrap_or_clone(before);
         let mut delta = self.maps.borrow().sealed.delta_in(span);
         if planted::is(Bug::FoldMissesNewChunks) {
             delta.pop();
@@ -88,7 +108,7 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
-        Ok(page)
+        page
     }
 
     /// The manifest that names the folded pages is durable.

@@ -7,6 +7,7 @@ use wal::planted::{self, Bug};
 use wal::{Epoch, Lsn, ShardBlock, ShardRun};
 
 use super::Env;
+use super::block_set::BlockSet;
 use super::cache::{BlockCache, CutTag, VolumeNo};
 use super::limits::SETTLE_BLOCKS;
 use super::place::Place;
@@ -49,6 +50,22 @@ impl Frozen {
         for block in run.start.0..run.end().0 {
             cache.drop_aside(volume, self.tag(), ShardBlock(block));
         }
+    }
+
+    /// The content of blocks that only memory has: a block that was written again since is set aside.
+    pub(super) fn held<'c>(
+        &self,
+        volume: VolumeNo,
+        run: ShardRun,
+        cache: &'c BlockCache,
+    ) -> Vec<&'c [u8]> {
+        let none_aside = self.aside.borrow().is_empty() || takes_newest();
+        let held = |block: ShardBlock| {
+            let aside = || cache.peek_aside(volume, self.tag(), block);
+            let aside = if none_aside { None } else { aside() };
+            aside.or_else(|| cache.peek(volume, block)).expect("held blocks stay in the cache")
+        };
+        (run.start.0..run.end().0).map(ShardBlock).map(held).collect()
     }
 
     /// The cut is published: nothing of it is kept any more. Does some of it; true if there is more.
@@ -182,6 +199,7 @@ impl<E: Env> Shard<E> {
     pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
         while maps.epoch < epoch {
             let map = maps.dirty.take();
+            maps.absorbed = BlockSet::default();
             let position = Some(self.log.last_lsn());
             maps.frozen.push_back(Frozen::new(maps.epoch, map, position));
             maps.epoch = maps.epoch.next();

@@ -41,16 +41,26 @@ pub const APPENDS_UNDER_WAY: usize = 3;
 /// 150 µs, copies and checksums included: the longest that a small request waits for a large one.
 pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
 
-/// Bytes that sealing and folding handle between two pauses (about 100 µs): under load a pause is as
+/// Bytes that sealing handles between two pauses (about 100 µs): under load a pause is as
 /// long as the next writes take, and what is sealed slowly has to be logged meanwhile.
 pub const SEAL_SLICE_BYTES: usize = 512 << 10;
 
 /// The same in blocks.
 pub const SEAL_SLICE_BLOCKS: u64 = (SEAL_SLICE_BYTES / wal::BLOCK_BYTES) as u64;
 
-/// Log entries that sealing reads at a time, where memory has not got them any more: 512 KiB, beside
-/// each chunk that is being built.
-pub const SEAL_READS: usize = 8;
+/// Runs of a cut that are packed together. The log entries among them that memory has not got any
+/// more are read at a time, for which a disk wants many requests...
+pub const SEAL_READS: usize = 64;
+
+/// ...and blocks that they have at most, unless the first one has more: 512 KiB, beside each chunk that
+/// is being built.
+pub const SEAL_READ_BLOCKS: u64 = 128;
+
+/// Map pages that folding reads at a time: each comes by a request of its own.
+pub const FOLD_READS: usize = 16;
+
+/// Map pages that are folded between two pauses (about 50 us each).
+pub const FOLD_SLICE_PAGES: usize = 4;
 
 /// Map operations between two pauses (about 100 ns each).
 pub const MAP_SLICE_ENTRIES: usize = 256;
@@ -111,6 +121,20 @@ const _: () = assert!(CUT_LOOKS_LEAST <= CUT_LOOKS_MOST && CUT_LOOKS_MOST < UNLO
 
 /// Blocks in memory only that are better cut than logged: 64 MiB. Fewer do not pay for the objects.
 pub const CUT_UNLOGGED_BLOCKS: u64 = 16 << 10;
+
+/// Time in which a cut should be packed, so that two of them, one after the other and with their
+/// manifests, are in time for [`UNSYNCED_AGE`].
+pub const PACE_CUT: Duration = Duration::from_millis(1500);
+
+/// Blocks that must be packed in a second to make it worth to wait for memory: 300 MB/s. What is
+/// slower than that is a store behind a network, beside which a log takes a burst at no harm.
+pub const PACE_LEAST: u64 = 75_000;
+
+/// Longest standstill of sealing for which writers wait.
+pub const PACE_STANDSTILL: Duration = Duration::from_millis(500);
+
+/// Pause between two looks of a writer that waits for memory whether that is worth it.
+pub const PACE_LOOK: Duration = Duration::from_millis(50);
 
 const _: () = assert!(
     UNLOGGED_LOOK.as_millis() as u64 * (UNLOGGED_LOOKS as u64) < UNSYNCED_AGE.as_millis() as u64

@@ -17,7 +17,7 @@ use super::Env;
 use super::abreast::abreast;
 use super::error::VolumeError;
 use super::frozen::Frozen;
-use super::limits::{MAP_SLICE_ENTRIES, SEAL_READS, SEAL_SLICE_BLOCKS};
+use super::limits::{MAP_SLICE_ENTRIES, SEAL_READ_BLOCKS, SEAL_READS, SEAL_SLICE_BLOCKS};
 use super::log_state::Entry;
 use super::message::Sealed;
 use super::packer::Packer;
@@ -52,6 +52,7 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
+        self.pace.is_packed(self.core.runtime.now());
         let (chunks, rest) = packer.finish().await?;
         if planted::is(Bug::RecycleBeforeManifest) {
             let _ = self.log.reclaim(position);
@@ -70,6 +71,7 @@ impl<E: Env> Shard<E> {
     ) -> Result<(), VolumeError> {
         let extent = self.shared.layout.span(self.id, run);
         let filter = (extent.count() != run.count).then_some(self.id);
+        self.pace.packed(run.count);
         packer.hole(hole, extent, filter).await
     }
 
@@ -81,6 +83,9 @@ impl<E: Env> Shard<E> {
         let frozen = maps.frozen.front().expect("an epoch ends by a freeze");
         assert_eq!(frozen.epoch, cut, "cuts are sealed in the order of their epochs");
         self.syncing_bytes.set(frozen.map.blocks() * BLOCK_BYTES as u64);
+        let (held, most) = (self.core.cache.borrow().held(), self.core.tuning.unlogged_blocks);
+        let now = self.core.runtime.now();
+        self.pace.begin(frozen.map.blocks(), held.into(), most.into(), now);
         frozen.position.unwrap_or(Lsn(0))
     }
 
@@ -91,7 +96,16 @@ impl<E: Env> Shard<E> {
         let frozen = maps.frozen.front().expect("frozen until it is published");
         let Some(first) = frozen.map.next_from(from) else { return Vec::new() };
         let others = frozen.map.iter_from(first.0.end()).map(|(run, place)| (run, *place));
-        std::iter::once(first).chain(others).take(SEAL_READS).collect()
+        let mut blocks = 0;
+        let fits = |(_, place): &(ShardRun, Place)| {
+            let is_first = blocks == 0;
+            blocks += match place {
+                Place::Log(place) => u64::from(place.blocks()),
+                Place::Zero | Place::Hole | Place::Memory => 1,
+            };
+            is_first || blocks <= SEAL_READ_BLOCKS
+        };
+        std::iter::once(first).chain(others).take(SEAL_READS).take_while(fits).collect()
     }
 
     /// Reads the log entries of a few runs that memory lacks, all at a time: one after the other
@@ -110,10 +124,11 @@ impl<E: Env> Shard<E> {
             }
         };
         let lacking: Vec<_> = group.iter().map(lacks).collect();
-        if lacking.iter().any(Option::is_some) {
-            // Who has memory for a chunk has some for this, too.
-            packer.room_blocks().await?;
+        if lacking.iter().all(Option::is_none) {
+            return Ok(lacking.into_iter().map(|_| None).collect());
         }
+        // Who has memory for a chunk has some for this, too.
+        packer.room_blocks().await?;
         let read = async |lacking: Option<(ShardRun, LogPlace)>| match lacking {
             Some((run, place)) => self.log.read_entry(place, self.entry_extent(run, place)).await,
             None => Ok(None),
@@ -151,6 +166,7 @@ impl<E: Env> Shard<E> {
             if let Some(frozen) = self.maps.borrow().frozen.front() {
                 frozen.packed(self.volume, part, &mut self.core.cache.borrow_mut());
             }
+            self.pace.packed(part.count);
             packer.pause_after(part.count as usize * BLOCK_BYTES).await;
             done += part.count;
         }
@@ -176,12 +192,13 @@ impl<E: Env> Shard<E> {
                 // Somebody flushed meanwhile.
                 self.pack_data(packer, part, (place, None), content).await?;
             } else {
-                let Some(packed) = self.pack_cached(packer, part) else {
+                let Some(packed) = self.pack_held(packer, part) else {
                     // The chunk takes no further entry: the next one does.
                     packer.next_chunk().await?;
                     continue;
                 };
                 part.count = packed;
+                self.pace.packed(packed);
                 packer.pause_after(part.count as usize * BLOCK_BYTES).await;
             }
             start = part.end();
@@ -202,6 +219,15 @@ impl<E: Env> Shard<E> {
     fn pack_cached(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> Option<u64> {
         let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
         let blocks = maps.frozen_content(0, self.volume, run, &cache)?;
+        let packed = packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks);
+        (packed > 0).then_some(packed)
+    }
+
+    /// The same with blocks that only memory has.
+    fn pack_held(&self, packer: &mut Packer<'_, E>, run: ShardRun) -> Option<u64> {
+        let (maps, cache) = (self.maps.borrow(), self.core.cache.borrow());
+        let frozen = maps.frozen.front().expect("frozen until it is published");
+        let blocks = frozen.held(self.volume, run, &cache);
         let packed = packer.blocks(self.shared.layout.to_volume(self.id, run.start), blocks);
         (packed > 0).then_some(packed)
     }
@@ -229,9 +255,7 @@ impl<E: Env> Shard<E> {
         let Some(cut) = cut else { return };
         let is_it = |frozen: &Frozen| frozen.epoch == cut || planted::is(Bug::FrozenDroppedEarly);
         assert!(self.maps.borrow().frozen.front().is_none_or(is_it), "cuts come in order");
-        let mut settled = ShardBlock(0);
-        while let Some(next) = self.settle_frozen(settled) {
-            settled = next;
+        while self.settle_frozen() {
             self.core.runtime.pause().await;
         }
         while self.drop_aside() {
@@ -247,6 +271,10 @@ impl<E: Env> Shard<E> {
             self.core.runtime.spawn(self.log.clone().trim());
         }
         self.syncing_bytes.set(0);
+        if self.pace.end() {
+            // Who waited for this cut waits for the next one soon.
+            self.core.note_dirty(self.volume, true);
+        }
     }
 
     /// Forgets some of what was kept for the cut; true if there is more.

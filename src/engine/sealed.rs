@@ -59,6 +59,12 @@ impl PageNo {
     pub fn start(self) -> ShardBlock {
         ShardBlock(self.0 * PAGE_BLOCKS)
     }
+
+    /// All of its blocks.
+    #[must_use]
+    pub fn span(self) -> ShardRun {
+        ShardRun { start: self.start(), count: PAGE_BLOCKS }
+    }
 }
 
 /// A page must be loaded before the question can be answered.

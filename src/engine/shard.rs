@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use chunk::ExtentMap;
-use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
 use wal::{
@@ -14,6 +13,7 @@ use wal::{
 };
 
 use super::Env;
+use super::block_set::BlockSet;
 use super::cache::VolumeNo;
 use super::core::Core;
 use super::error::VolumeError;
@@ -21,12 +21,12 @@ use super::frozen::Frozen;
 use super::limits::COPY_QUANTUM_BYTES;
 use super::log::Log;
 use super::message::{Answer, ObjectIds, OpenShard, ShardAsk};
+use super::pace::Pace;
 use super::peers::Outcome;
 use super::place::Place;
 use super::read_ahead::Streams;
 use super::sealed::SealedMap;
 use super::shared::{Shared, Unsynced};
-use super::unlogged::Held;
 
 /// Where the blocks of a shard are, newest first: `dirty`, then `frozen`, then `sealed`.
 pub(super) struct Maps {
@@ -39,7 +39,10 @@ pub(super) struct Maps {
     /// What manifests cover.
     pub(super) sealed: SealedMap,
     /// Blocks of `dirty` and `frozen` that only memory has.
-    pub(super) unlogged: ExtentMap<Held>,
+    pub(super) unlogged: BlockSet,
+    /// Those of `dirty` alone: what is written again and again is found here, and not in a map of
+    /// every block.
+    pub(super) absorbed: BlockSet,
 }
 
 /// One shard of an open volume. Lives on the core of the same number.
@@ -59,6 +62,7 @@ pub struct Shard<E: Env> {
     pub(super) gathered: RefCell<Vec<u8>>,
     /// Somebody sees to it that nothing is in memory only for long.
     pub(super) watching: Cell<bool>,
+    pub(super) pace: Pace,
 }
 
 impl<E: Env> Shard<E> {
@@ -112,7 +116,8 @@ impl<E: Env> Shard<E> {
             frozen: recovered.cuts.into_iter().map(frozen).collect(),
             dirty: mapped(recovered.places),
             sealed,
-            unlogged: ExtentMap::new(),
+            unlogged: BlockSet::default(),
+            absorbed: BlockSet::default(),
         };
         let turns = u64::from(shared.layout.shards()) + 1;
         let shard = Rc::new(Self {
@@ -128,6 +133,7 @@ impl<E: Env> Shard<E> {
             streams: RefCell::default(),
             gathered: RefCell::default(),
             watching: Cell::new(false),
+            pace: Pace::default(),
         });
         if !shard.shared.is_view {
             shard.start_tasks();
@@ -208,6 +214,7 @@ impl<E: Env> Shard<E> {
             ShardAsk::Count => Ok(Answer::Counts(self.counts().await)),
             ShardAsk::Stopped => {
                 self.log.wake_all();
+                self.pace.moved.notify();
                 Ok(Answer::Done)
             }
             ShardAsk::Close if self.shared.is_view => {
@@ -222,7 +229,8 @@ impl<E: Env> Shard<E> {
                 if closed.is_ok() && is_covered {
                     self.log.remove_files().await;
                 }
-                self.maps.borrow_mut().unlogged = ExtentMap::new();
+                let maps = &mut *self.maps.borrow_mut();
+                (maps.unlogged, maps.absorbed) = Default::default();
                 self.core.remove_shard(self.volume);
                 closed.map(|()| Answer::Closed { is_covered })
             }
@@ -233,129 +241,6 @@ impl<E: Env> Shard<E> {
     fn is_covered(&self) -> bool {
         let maps = self.maps.borrow();
         maps.dirty.is_empty() && maps.frozen.is_empty()
-    }
-
-    /// Writes bytes at byte `at` of the shard; within one stripe, any alignment.
-    ///
-    /// # Errors
-    /// The volume is stopped, or there is no room for the log.
-    pub async fn write(&self, at: u64, data: &[u8]) -> Result<(), VolumeError> {
-        let (mut at, mut rest) = (at, data);
-        while !rest.is_empty() {
-            let block = ShardBlock(at / BLOCK_BYTES as u64);
-            let within = (at % BLOCK_BYTES as u64) as usize;
-            let taken = if within != 0 || rest.len() < BLOCK_BYTES {
-                let taken = rest.len().min(BLOCK_BYTES - within);
-                self.write_part(block, within, &rest[..taken]).await?;
-                taken
-            } else {
-                let whole = rest.len() / BLOCK_BYTES * BLOCK_BYTES;
-                let most = whole.min(COPY_QUANTUM_BYTES);
-                self.write_blocks(block, &rest[..most]).await?;
-                most
-            };
-            (at, rest) = (at + taken as u64, &rest[taken..]);
-            let pressure = self.log.pressure();
-            if !pressure.is_zero() {
-                self.core.runtime.sleep(pressure).await;
-            } else if !rest.is_empty() && taken == COPY_QUANTUM_BYTES {
-                self.core.runtime.pause().await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn write_blocks(&self, start: ShardBlock, data: &[u8]) -> Result<(), VolumeError> {
-        let mut done = 0;
-        loop {
-            done +=
-                self.try_write(ShardBlock(start.0 + (done / BLOCK_BYTES) as u64), &data[done..])?;
-            if done == data.len() {
-                return Ok(());
-            }
-            self.make_room().await?;
-        }
-    }
-
-    /// Waits until a write that found no room in the log may be tried again.
-    async fn make_room(&self) -> Result<(), VolumeError> {
-        if self.crowds_out_memory(&self.maps.borrow()) {
-            self.pour().await.map(drop)
-        } else {
-            self.log.room().await
-        }
-    }
-
-    /// Whether more writes to the log would take the room there of what is in memory only.
-    fn crowds_out_memory(&self, maps: &Maps) -> bool {
-        !maps.unlogged.is_empty() && !self.log.has_room_beside(maps.unlogged.blocks())
-    }
-
-    /// Writes whole blocks as far as there is room now; returns the bytes written.
-    ///
-    /// # Errors
-    /// The volume is stopped.
-    pub fn try_write(&self, start: ShardBlock, data: &[u8]) -> Result<usize, VolumeError> {
-        self.shared.alive()?;
-        let mut maps = self.maps.borrow_mut();
-        let mut cache = self.core.cache.borrow_mut();
-        let all = ShardRun { start, count: (data.len() / BLOCK_BYTES) as u64 };
-        let epoch = self.observe_epoch(&mut maps);
-        if self.absorbs(&maps, &cache, all) {
-            let fresh = self.absorb(&mut maps, &mut cache, all, data);
-            drop((maps, cache));
-            self.shared.note_replaced((all.count - fresh) * BLOCK_BYTES as u64);
-            self.note_dirty(fresh as usize * BLOCK_BYTES);
-            return Ok(data.len());
-        }
-        if self.crowds_out_memory(&maps) {
-            return Ok(0);
-        }
-        let mut done = 0;
-        for entry in data.chunks(ENTRY_MAX_BLOCKS as usize * BLOCK_BYTES) {
-            let first = ShardBlock(start.0 + (done / BLOCK_BYTES) as u64);
-            let lba = self.shared.layout.to_volume(self.id, first);
-            let run = ShardRun { start: first, count: (entry.len() / BLOCK_BYTES) as u64 };
-            let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
-            maps.set_aside(self.volume, run, &mut cache);
-            maps.dirty.insert(run, Place::Log(place));
-            self.forget_unlogged(&mut maps, run);
-            for (block, content) in (first.0..).zip(entry.chunks_exact(BLOCK_BYTES)) {
-                cache.put(self.volume, ShardBlock(block), content);
-            }
-            done += entry.len();
-        }
-        drop((maps, cache));
-        self.note_dirty(done);
-        Ok(done)
-    }
-
-    /// Whether writers should go slower: then writes take the way that can wait.
-    pub fn is_tight(&self) -> bool {
-        self.log.is_tight()
-    }
-
-    /// Replaces part of one block. The old content is read first; if the block changes meanwhile
-    /// it is read again, so two such writes never lose one.
-    async fn write_part(
-        &self,
-        block: ShardBlock,
-        within: usize,
-        part: &[u8],
-    ) -> Result<(), VolumeError> {
-        let mut content = vec![0; BLOCK_BYTES];
-        loop {
-            let version = self.read_version(block, &mut content).await?;
-            content[within..within + part.len()].copy_from_slice(part);
-            // Nothing awaits between this look and the write.
-            if self.version(block) != Some(version) && !planted::is(Bug::PartialWriteRace) {
-                continue;
-            }
-            if self.try_write(block, &content)? == BLOCK_BYTES {
-                return Ok(());
-            }
-            self.make_room().await?;
-        }
     }
 
     /// Makes a part of what the shard holds durable, or all of it.

@@ -23,7 +23,8 @@
 //!    for the newer one; the old one is gone if the manifest is not published, as what replaced it
 //!    was acknowledged and not flushed, or was flushed and is in the log.
 
-use chunk::{Durability, Piece};
+use chunk::Durability;
+use futures_lite::future;
 use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Lsn, ShardBlock, ShardRun};
@@ -32,23 +33,20 @@ use super::Env;
 use super::cache::BlockCache;
 use super::error::VolumeError;
 use super::frozen::Layer;
-use super::limits::{POUR_BLOCKS, SETTLE_BLOCKS};
+use super::limits::{PACE_LOOK, POUR_BLOCKS, SETTLE_BLOCKS};
 use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
 
-/// Marks blocks that only memory has.
+/// What becomes of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Held;
-
-impl Piece for Held {
-    fn skip(&self, _blocks: u64) -> Self {
-        Self
-    }
-
-    fn joins(&self, _blocks: u64, _next: &Self) -> bool {
-        true
-    }
+pub(super) enum Absorbed {
+    /// It goes to the log.
+    No,
+    /// Into memory, over blocks that are only there and in no cut.
+    Again,
+    /// Into memory.
+    Anew,
 }
 
 /// How far the blocks in memory went to the log.
@@ -64,63 +62,76 @@ enum Poured {
 impl Maps {
     /// Whether the newest version of all of `run` is in memory only, and in no cut.
     fn is_held(&self, run: ShardRun) -> bool {
-        match self.dirty.get(run.start) {
-            Some((held, Place::Memory)) => held.count >= run.count,
-            _ => false,
-        }
-    }
-
-    /// Blocks of `run` that were written since the newest cut and are in memory only.
-    fn held_blocks(&self, run: ShardRun) -> u64 {
-        let parts = self.dirty.iter_range(run);
-        parts.filter(|(_, place)| *place == Some(Place::Memory)).map(|(part, _)| part.count).sum()
+        self.absorbed.count(run) == run.count
     }
 }
 
 impl<E: Env> Shard<E> {
     /// Whether a write of whole blocks stays in memory for now.
-    pub(super) fn absorbs(&self, maps: &Maps, cache: &BlockCache, run: ShardRun) -> bool {
-        let tuning = &self.core.tuning;
-        if tuning.unlogged_blocks == 0 || self.shared.durability != Durability::Writeback {
-            return false;
+    pub(super) fn absorbs(&self, maps: &Maps, cache: &BlockCache, run: ShardRun) -> Absorbed {
+        if !self.may_absorb() {
+            return Absorbed::No;
         }
         if maps.is_held(run) {
-            return true;
+            return Absorbed::Again;
         }
-        let fits = u64::from(cache.held()) + run.count <= u64::from(tuning.unlogged_blocks);
-        let waits = || {
-            let flushed = self.shared.flushed_at();
-            flushed.is_none_or(|at| self.core.runtime.now() >= at + tuning.absorb_after)
-        };
+        let held = u64::from(cache.held()) + run.count;
+        let fits = held <= u64::from(self.core.tuning.unlogged_blocks)
+            && (self.pace.grants(held) || !self.pace.keeps_up(self.core.runtime.now()));
         let later = maps.unlogged.blocks() + run.count;
-        fits && self.log.is_ready_for(later) && waits()
+        match fits && self.log.is_ready_for(later) && self.is_unflushed() {
+            true => Absorbed::Anew,
+            false => Absorbed::No,
+        }
     }
 
-    /// Takes a write into memory. Returns how many of its blocks were not there before, or only as
-    /// part of a cut.
-    pub(super) fn absorb(
-        &self,
-        maps: &mut Maps,
-        cache: &mut BlockCache,
-        run: ShardRun,
-        data: &[u8],
-    ) -> u64 {
-        let mut fresh = 0;
-        if !maps.is_held(run) {
-            maps.set_aside(self.volume, run, cache);
-            fresh = run.count - maps.held_blocks(run);
-            maps.dirty.insert(run, Place::Memory);
-            let is_first = maps.unlogged.is_empty();
-            maps.unlogged.insert(run, Held);
-            if is_first {
-                self.shared.note_unlogged(self.id, true);
-                self.watch_unlogged(maps);
-            }
-        }
+    /// Whether writes of this volume may be in memory only.
+    fn may_absorb(&self) -> bool {
+        let is_on = self.core.tuning.unlogged_blocks > 0;
+        is_on && self.shared.durability == Durability::Writeback
+    }
+
+    /// Nobody has flushed lately.
+    fn is_unflushed(&self) -> bool {
+        let flushed = self.shared.flushed_at();
+        flushed.is_none_or(|at| self.core.runtime.now() >= at + self.core.tuning.absorb_after)
+    }
+
+    /// Whether a write for which memory has no room waits for some, rather than go to the log.
+    pub(super) fn waits_for_memory(&self) -> bool {
+        let keeps_up = || self.pace.keeps_up(self.core.runtime.now());
+        self.may_absorb() && keeps_up() && self.is_unflushed() && self.shared.alive().is_ok()
+    }
+
+    /// Waits until sealing got on, or not for long.
+    pub(super) async fn wait_for_memory(&self) {
+        self.pace.note_waiter();
+        let mut is_first = true;
+        let moved = self.pace.moved.until(|| (!std::mem::take(&mut is_first)).then_some(()));
+        future::or(moved, self.core.runtime.sleep(PACE_LOOK)).await;
+    }
+
+    /// Takes a write into memory.
+    pub(super) fn absorb(&self, cache: &mut BlockCache, run: ShardRun, data: &[u8]) {
         for (block, content) in (run.start.0..).zip(data.chunks_exact(BLOCK_BYTES)) {
             cache.hold(self.volume, ShardBlock(block), content);
         }
-        fresh
+    }
+
+    /// Before blocks are taken into memory of which some may be elsewhere. Returns how many are not in
+    /// memory only, or only as part of a cut.
+    pub(super) fn make_way(&self, maps: &mut Maps, cache: &mut BlockCache, run: ShardRun) -> u64 {
+        maps.set_aside(self.volume, run, cache);
+        let held = maps.absorbed.count(run);
+        maps.dirty.insert(run, Place::Memory);
+        let is_first = maps.unlogged.is_empty();
+        maps.unlogged.insert(run);
+        maps.absorbed.insert(run);
+        if is_first {
+            self.shared.note_unlogged(self.id, true);
+            self.watch_unlogged(maps);
+        }
+        run.count - held
     }
 
     /// Logs blocks that are held, and holds them no longer.
@@ -173,6 +184,7 @@ impl<E: Env> Shard<E> {
             return;
         }
         maps.unlogged.remove(run);
+        maps.absorbed.remove(run);
         if maps.unlogged.is_empty() {
             self.shared.note_unlogged(self.id, false);
         }
@@ -205,7 +217,7 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let mut at = from;
         for _ in 0..POUR_BLOCKS / u64::from(ENTRY_MAX_BLOCKS) {
-            let Some((run, Held)) = maps.unlogged.next_from(at) else { return Poured::All };
+            let Some(run) = maps.unlogged.next_from(at) else { return Poured::All };
             let count = run.count.min(u64::from(ENTRY_MAX_BLOCKS));
             let entry = ShardRun { start: run.start, count };
             if self.log_held(&mut maps, &mut cache, entry).is_err() {
@@ -217,36 +229,31 @@ impl<E: Env> Shard<E> {
     }
 
     /// The cut is published: what it had in memory and is the newest needs no other place. Does some
-    /// of it, from a block on, and tells where to go on: to let go of a cache full of blocks takes
-    /// long.
-    pub(super) fn settle_frozen(&self, from: ShardBlock) -> Option<ShardBlock> {
+    /// of it, and tells whether there is more: to let go of a cache full of blocks takes long.
+    pub(super) fn settle_frozen(&self) -> bool {
         let maps = &mut *self.maps.borrow_mut();
-        if maps.unlogged.is_empty() {
-            return None;
-        }
         let mut cache = self.core.cache.borrow_mut();
-        let (mut at, mut left) = (None, SETTLE_BLOCKS);
+        let mut left = SETTLE_BLOCKS;
         while left > 0 {
-            let (run, place) = maps.frozen.front()?.map.iter_from(at.unwrap_or(from)).next()?;
-            let part = ShardRun { start: run.start, count: run.count.min(left) };
-            if *place == Place::Memory {
-                let mut newest = Vec::new();
-                maps.each_layer(part, |part, found| {
-                    if matches!(found, Some((Layer::Frozen(0), _))) {
-                        newest.push(part);
-                    }
-                });
-                // From here on the chunk is where it is.
-                maps.frozen[0].map.remove(part);
-                for part in newest {
-                    cache.let_go(self.volume, part);
-                    self.forget_unlogged(maps, part);
+            // From here on the chunk is where it is.
+            let first = maps.frozen.front_mut().and_then(|frozen| frozen.map.take_first(left));
+            let Some((run, place)) = first else { return false };
+            if place != Place::Memory {
+                left -= 1;
+                continue;
+            }
+            left -= run.count;
+            let mut newest = Vec::new();
+            maps.each_layer(run, |part, found| {
+                if found.is_none() {
+                    newest.push(part);
                 }
-                (at, left) = (Some(part.end()), left - part.count);
-            } else {
-                (at, left) = (Some(run.end()), left - 1);
+            });
+            for part in newest {
+                cache.let_go(self.volume, part);
+                self.forget_unlogged(maps, part);
             }
         }
-        at
+        true
     }
 }

@@ -122,9 +122,9 @@ mod tests {
     use wal::{Layout, Lsn, ShardBlock, ShardId, ShardRun};
 
     use super::*;
+    use crate::engine::block_set::BlockSet;
     use crate::engine::frozen::Frozen;
     use crate::engine::sealed::SealedMap;
-    use crate::engine::unlogged::Held;
 
     fn maps(unlogged: u64) -> Maps {
         let layout = Layout::new(10, 1).expect("a layout");
@@ -133,9 +133,10 @@ mod tests {
             dirty: ExtentMap::new(),
             frozen: Default::default(),
             sealed: SealedMap::new(layout, ShardId(0), Default::default(), 1),
-            unlogged: ExtentMap::new(),
+            unlogged: BlockSet::default(),
+            absorbed: BlockSet::default(),
         };
-        maps.unlogged.insert(ShardRun { start: ShardBlock(0), count: unlogged }, Held);
+        maps.unlogged.insert(ShardRun { start: ShardBlock(0), count: unlogged });
         maps
     }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chunk::{
-    ChunkBuilder, ChunkIndex, Compression, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore,
-    StoreError,
+    ChunkBuilder, ChunkIndex, ErrorKind, MapObjectBuilder, ObjectName, ObjectStore, StoreError,
 };
 use wal::BLOCK_BYTES;
 use wal::planted::{self, Bug};
@@ -219,13 +218,11 @@ fn kept_permit(permit: UploadPermit) -> Option<Rc<UploadPermit>> {
     Some(permit).filter(|_| !planted::is(Bug::PermitDroppedEarly)).map(Rc::new)
 }
 
-/// Makes an object of a chunk; compressing one takes long, and waits for idle processors: whoever
-/// writes comes first, and when memory is full, waits and leaves them idle.
+/// Makes an object of a chunk. Checksums, and more so compressing, take long, and wait for idle
+/// processors: whoever writes comes first, and when memory is full, waits and leaves them idle.
 async fn finish<E: Env>(core: &Core<E>, chunk: ChunkBuilder) -> (Vec<u8>, ChunkIndex) {
-    match core.tuning.compression {
-        Compression::None => chunk.finish(),
-        compression => core.runtime.compute_behind(move || chunk.finish_as(compression)).await,
-    }
+    let compression = core.tuning.compression;
+    core.runtime.compute_behind(move || chunk.finish_as(compression)).await
 }
 
 /// Starts to copy a chunk to the caches on the disk.

@@ -27,6 +27,7 @@ enum Op {
     Insert(u64, u64, At),
     Remove(u64, u64),
     Look(u64, u64),
+    TakeFirst(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -36,6 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|((s, n), v, at)| Op::Insert(s, n, At(v, at + s))),
         2 => place.clone().prop_map(|(s, n)| Op::Remove(s, n)),
         2 => place.prop_map(|(s, n)| Op::Look(s, n)),
+        1 => (1u64..24).prop_map(Op::TakeFirst),
     ]
 }
 
@@ -90,6 +92,15 @@ proptest! {
                         }
                     }
                     prop_assert_eq!(next, start + count);
+                }
+                Op::TakeFirst(most) => {
+                    let first = map.iter().next().map(|(held, value)| (held, *value));
+                    let expected = first.map(|(held, value)| {
+                        (ShardRun { count: held.count.min(most), ..held }, value)
+                    });
+                    prop_assert_eq!(map.take_first(most), expected);
+                    let gone = expected.map_or(0..0, |(part, _)| part.start.0..part.end().0);
+                    oracle.retain(|block, _| !gone.contains(block));
                 }
             }
             compare(&map, &oracle);

@@ -16,26 +16,38 @@ use crate::size::ByteSize;
 /// How long an idle server is watched.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How much larger than others a volume is that does not fit in memory.
+const LARGE: u64 = 8;
+
 impl Rows {
-    /// A minute of random writes, second by second: sealing must not stop them.
+    /// A minute of random writes, second by second: sealing must not stop them. Once to a volume that
+    /// fits in memory, and once to one that does not.
     ///
     /// # Errors
     /// If the server or load fails.
     pub fn sealing(&mut self) -> Result<(), RowError> {
+        let size = self.setup.size;
+        self.seal(size, Limit::AtLeast(0.5))?;
+        self.seal(ByteSize::new(size.bytes() * LARGE), Limit::Open)
+    }
+
+    fn seal(&mut self, size: ByteSize, limit: Limit) -> Result<(), RowError> {
         let dir = self.directory()?;
-        let server = self.krait("sealing", "", dir.path())?;
+        let server = self.krait_of(size, "sealing", "", dir.path())?;
         self.prefill(&server)?;
         process::settle(server.pid())?;
         let mut scenario = self.scenario("randwrite-4k-qd32-60s")?;
         scenario.seconds = self.setup.steady_seconds;
         let measured = self.load(&server, &scenario)?;
         server.stop()?;
-        let length = format!("{} s of random writes", self.setup.steady_seconds);
+        let length = format!("{} s of random writes, {size}", self.setup.steady_seconds);
         let (slowest, middle) = slowest_and_median(&measured);
         self.row("median second", &length, middle, Limit::Open, " IOPS");
         self.row("slowest second", &length, slowest, Limit::Open, " IOPS");
         let share = slowest / middle.max(1.0);
-        self.row("slowest to median second", &length, share, Limit::AtLeast(0.5), "x");
+        self.row("slowest to median second", &length, share, limit, "x");
+        let longest = measured.latency_us.max / 1e3;
+        self.row("longest write", &length, longest, Limit::Open, " ms");
         Ok(())
     }
 

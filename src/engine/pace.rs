@@ -1,0 +1,209 @@
+//! How fast writes take memory while a cut is sealed: as fast as that gets on.
+//!
+//! What is packed stays in memory until its manifest is published. Writers who come to the end of
+//! memory before have their blocks logged, and sealing reads them back from there: three times the work
+//! for the disk, in the middle of a cut that all of them wait for. So while a store keeps up, writers
+//! wait for memory, a little each: what is free when sealing begins is dealt out as it gets on. And the
+//! slower it gets on, the less memory they have, for no write may be there for long.
+//! A store that does not keep up holds nobody: then the log takes what comes, for as long as it can.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use wal::Epoch;
+
+use super::limits::{CUT_UNLOGGED_BLOCKS, PACE_CUT, PACE_LEAST, PACE_STANDSTILL};
+use super::signal::Signal;
+
+/// Eighths of the free memory that writers get at once, and until all is packed: the rest is for
+/// what is written while the manifest is published.
+const FIRST_EIGHTHS: u64 = 2;
+const LAST_EIGHTHS: u64 = 7;
+
+/// Blocks that are packed before those who wait look again.
+const STEP: u64 = 128;
+
+/// Part of a cut that must be packed to tell how fast that goes: one in so many blocks.
+const TELLING: u64 = 16;
+
+/// A cut that is being sealed.
+#[derive(Clone, Copy)]
+struct Sealing {
+    since: Duration,
+    blocks: u64,
+    packed: u64,
+    /// Blocks that were packed when somebody looked, and when that first was so.
+    seen: u64,
+    seen_at: Duration,
+    /// Blocks in memory only when it began, and how many more may be.
+    held: u64,
+    free: u64,
+}
+
+/// The pace of one shard's writers.
+#[derive(Default)]
+pub(super) struct Pace {
+    sealing: Cell<Option<Sealing>>,
+    /// Blocks that are packed in a second, as the last cut told that was not small.
+    rate: Cell<Option<u64>>,
+    /// Somebody waited since sealing began.
+    waited: Cell<bool>,
+    /// The newest epoch whose cut was asked for.
+    asked_for: Cell<Epoch>,
+    pub(super) moved: Signal,
+}
+
+impl Pace {
+    /// Blocks that may be in memory only, of `most` for which there is room: two cuts, each packed in
+    /// [`PACE_CUT`].
+    pub(super) fn room(&self, most: u64) -> u64 {
+        let two = |rate: u64| rate.saturating_mul(2 * PACE_CUT.as_millis() as u64) / 1000;
+        self.rate
+            .get()
+            .map_or(most, |rate| two(rate).clamp(CUT_UNLOGGED_BLOCKS, u64::MAX).min(most))
+    }
+
+    /// Whether the next cut, of an epoch with so many blocks now, takes half of the memory, so that it
+    /// must be made if the other half shall do until it is published. True once for each.
+    pub(super) fn asks(&self, epoch: Epoch, blocks: u64, most: u64) -> bool {
+        blocks * 2 >= self.room(most) && self.asked_for.replace(epoch) != epoch
+    }
+
+    /// Sealing begins, maybe once more: `held` blocks are in memory only, at most `most` may be.
+    pub(super) fn begin(&self, blocks: u64, held: u64, most: u64, now: Duration) {
+        let room = self.room(most);
+        // Where memory is full writers are slowed down, and not stopped.
+        let free = room.saturating_sub(held).max(room / 8).min(most.saturating_sub(held));
+        let sealing = Sealing { since: now, blocks, packed: 0, seen: 0, seen_at: now, held, free };
+        self.sealing.set((blocks > 0).then_some(sealing));
+    }
+
+    /// So many more blocks are packed.
+    pub(super) fn packed(&self, blocks: u64) {
+        let Some(before) = self.sealing.get() else { return };
+        let packed = (before.packed + blocks).min(before.blocks);
+        self.sealing.set(Some(Sealing { packed, ..before }));
+        if before.packed / STEP != packed / STEP {
+            self.moved.notify();
+        }
+    }
+
+    /// All of the cut is packed.
+    pub(super) fn is_packed(&self, now: Duration) {
+        if let Some(sealing) = self.sealing.get().filter(|it| it.blocks >= CUT_UNLOGGED_BLOCKS) {
+            self.rate.set(Some(sealing.rate(now)));
+        }
+    }
+
+    /// The cut is published, and its memory free. Returns whether somebody waited for that.
+    pub(super) fn end(&self) -> bool {
+        self.sealing.set(None);
+        self.moved.notify();
+        self.waited.take()
+    }
+
+    /// Whether so many blocks may be in memory only now.
+    pub(super) fn grants(&self, held: u64) -> bool {
+        self.sealing.get().is_none_or(|sealing| held <= sealing.held + sealing.dealt())
+    }
+
+    /// Whether it is worth to wait for memory: what is being sealed soon gives some back.
+    pub(super) fn keeps_up(&self, now: Duration) -> bool {
+        let Some(mut sealing) = self.sealing.get() else { return false };
+        if sealing.seen != sealing.packed {
+            (sealing.seen, sealing.seen_at) = (sealing.packed, now);
+            self.sealing.set(Some(sealing));
+        }
+        let tells = sealing.packed.saturating_mul(TELLING) >= sealing.blocks;
+        let is_packed = sealing.packed == sealing.blocks;
+        let rate = if tells && !is_packed { Some(sealing.rate(now)) } else { self.rate.get() };
+        let stands = now.saturating_sub(sealing.seen_at) >= PACE_STANDSTILL;
+        rate.is_none_or(|rate| rate >= PACE_LEAST) && !stands
+    }
+
+    /// Takes note of somebody who waits.
+    pub(super) fn note_waiter(&self) {
+        self.waited.set(true);
+    }
+}
+
+impl Sealing {
+    /// Blocks that writers may have by now.
+    fn dealt(&self) -> u64 {
+        let later = self.free * (LAST_EIGHTHS - FIRST_EIGHTHS) / 8;
+        let later = u128::from(later) * u128::from(self.packed) / u128::from(self.blocks);
+        self.free * FIRST_EIGHTHS / 8 + later as u64
+    }
+
+    /// Blocks in a second.
+    fn rate(&self, now: Duration) -> u64 {
+        let took = now.saturating_sub(self.since).as_millis().max(1);
+        u64::try_from(u128::from(self.packed) * 1000 / took).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const MUCH: u64 = CUT_UNLOGGED_BLOCKS * 96;
+
+    #[test]
+    fn free_memory_is_dealt_out_as_a_cut_is_packed() {
+        let pace = Pace::default();
+        assert!(pace.grants(u64::MAX), "nothing is being sealed");
+        pace.begin(100, 1000, 1800, Duration::ZERO);
+        assert!(pace.grants(1200) && !pace.grants(1201), "a quarter of what is free");
+        pace.packed(50);
+        assert!(pace.grants(1450) && !pace.grants(1451));
+        pace.packed(50);
+        assert!(pace.grants(1700) && !pace.grants(1701), "the manifest is not published");
+        assert!(!pace.end(), "nobody waited");
+        assert!(pace.grants(u64::MAX));
+        pace.begin(100, 2000, 1800, MS);
+        assert!(!pace.grants(2001), "more is held than may be");
+    }
+
+    #[test]
+    fn the_slower_sealing_is_the_less_memory_writers_have() {
+        let pace = Pace::default();
+        assert_eq!(pace.room(MUCH), MUCH, "nothing is known yet");
+        assert!(!pace.asks(Epoch(1), MUCH / 2 - 1, MUCH) && pace.asks(Epoch(1), MUCH / 2, MUCH));
+        assert!(!pace.asks(Epoch(1), MUCH, MUCH), "once for each cut");
+        pace.begin(MUCH / 2, MUCH / 2, MUCH, Duration::ZERO);
+        pace.packed(MUCH / 2);
+        pace.is_packed(PACE_CUT * 2);
+        assert_eq!(pace.room(MUCH), MUCH / 2, "a cut of a quarter is packed in time");
+        assert!(pace.asks(Epoch(2), MUCH / 4, MUCH));
+        pace.begin(MUCH / 2, MUCH / 2, MUCH, Duration::ZERO);
+        let (quarter, little) = (MUCH / 16 / 4, MUCH / 2);
+        assert!(pace.grants(little + quarter) && !pace.grants(little + quarter + 1), "some");
+        pace.end();
+        pace.begin(1, 1, MUCH, Duration::ZERO);
+        pace.is_packed(PACE_CUT * 2);
+        assert_eq!(pace.room(MUCH), MUCH / 2, "a small cut tells nothing");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_store_that_does_not_keep_up() {
+        let pace = Pace::default();
+        assert!(!pace.keeps_up(Duration::ZERO), "nothing to wait for");
+        let second = MS * 1000;
+        pace.begin(PACE_LEAST * 4, 0, MUCH, Duration::ZERO);
+        assert!(pace.keeps_up(MS), "nothing is known yet");
+        assert!(!pace.keeps_up(PACE_STANDSTILL), "it does not get on");
+        pace.packed(PACE_LEAST - 1);
+        assert!(!pace.keeps_up(second), "too slow");
+        pace.packed(PACE_LEAST);
+        assert!(pace.keeps_up(second), "it does get on");
+        pace.packed(PACE_LEAST * 2);
+        pace.note_waiter();
+        pace.is_packed(second * 5);
+        assert!(pace.end(), "somebody waited");
+        pace.begin(PACE_LEAST, 0, MUCH, second);
+        assert!(!pace.keeps_up(second), "the last one was slow");
+        pace.packed(PACE_LEAST / 2);
+        assert!(pace.keeps_up(second + MS), "this one is not");
+    }
+}
