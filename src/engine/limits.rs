@@ -119,16 +119,9 @@ pub const CUT_LOOKS_MOST: u32 = 14;
 
 const _: () = assert!(CUT_LOOKS_LEAST <= CUT_LOOKS_MOST && CUT_LOOKS_MOST < UNLOGGED_LOOKS);
 
-/// Blocks in memory only that are better cut than logged: 64 MiB. Fewer do not pay for the objects.
-pub const CUT_UNLOGGED_BLOCKS: u64 = 16 << 10;
-
 /// Time in which a cut should be packed, so that two of them, one after the other and with their
 /// manifests, are in time for [`UNSYNCED_AGE`].
 pub const PACE_CUT: Duration = Duration::from_millis(1500);
-
-/// Blocks that must be packed in a second to make it worth to wait for memory: 300 MB/s. What is
-/// slower than that is a store behind a network, beside which a log takes a burst at no harm.
-pub const PACE_LEAST: u64 = 75_000;
 
 /// Longest standstill of sealing for which writers wait.
 pub const PACE_STANDSTILL: Duration = Duration::from_millis(500);
@@ -288,6 +281,11 @@ pub struct Tuning {
     /// Blocks of that cache that may be in no log yet, at most [`super::cache::most_held`]; 0: each
     /// write is logged at once.
     pub unlogged_blocks: u32,
+    /// Blocks in memory only that are better cut than logged: fewer do not pay for the objects.
+    pub cut_unlogged_blocks: u64,
+    /// Blocks that must be packed in a second to make it worth to wait for memory. What is slower than
+    /// that is a store behind a network, beside which a log takes a burst at no harm.
+    pub pace_least: u64,
     /// Writes stay in memory when nobody has flushed for so long: who flushes is served faster when
     /// the disk has them already.
     pub absorb_after: Duration,
@@ -354,6 +352,8 @@ impl Default for Tuning {
         Self {
             cache_blocks: 16_384,
             unlogged_blocks: 0,
+            cut_unlogged_blocks: (64 << 20) / BLOCK_BYTES as u64,
+            pace_least: 300_000_000 / BLOCK_BYTES as u64,
             absorb_after: Duration::from_millis(200),
             map_pages: 1024,
             segment_blocks: 4096,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use wal::Epoch;
 
-use super::limits::{CUT_UNLOGGED_BLOCKS, PACE_CUT, PACE_LEAST, PACE_STANDSTILL};
+use super::limits::{PACE_CUT, PACE_STANDSTILL, Tuning};
 use super::signal::Signal;
 
 /// Eighths of the free memory that writers get at once, and until all is packed: the rest is for
@@ -41,8 +41,11 @@ struct Sealing {
 }
 
 /// The pace of one shard's writers.
-#[derive(Default)]
 pub(super) struct Pace {
+    /// See [`Tuning::cut_unlogged_blocks`]: who writes does not wait for a smaller cut.
+    smallest: u64,
+    /// See [`Tuning::pace_least`].
+    least: u64,
     sealing: Cell<Option<Sealing>>,
     /// Blocks that are packed in a second, as the last cut told that was not small.
     rate: Cell<Option<u64>>,
@@ -54,19 +57,31 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    pub(super) fn new(tuning: &Tuning) -> Self {
+        Self {
+            smallest: tuning.cut_unlogged_blocks,
+            least: tuning.pace_least,
+            sealing: Cell::default(),
+            rate: Cell::default(),
+            waited: Cell::default(),
+            asked_for: Cell::default(),
+            moved: Signal::default(),
+        }
+    }
+
     /// Blocks that may be in memory only, of `most` for which there is room: two cuts, each packed in
     /// [`PACE_CUT`].
     pub(super) fn room(&self, most: u64) -> u64 {
         let two = |rate: u64| rate.saturating_mul(2 * PACE_CUT.as_millis() as u64) / 1000;
-        self.rate
-            .get()
-            .map_or(most, |rate| two(rate).clamp(CUT_UNLOGGED_BLOCKS, u64::MAX).min(most))
+        let least = self.smallest.saturating_mul(2);
+        self.rate.get().map_or(most, |rate| two(rate).max(least).min(most))
     }
 
     /// Whether the next cut, of an epoch with so many blocks now, takes half of the memory, so that it
     /// must be made if the other half shall do until it is published. True once for each.
     pub(super) fn asks(&self, epoch: Epoch, blocks: u64, most: u64) -> bool {
-        blocks * 2 >= self.room(most) && self.asked_for.replace(epoch) != epoch
+        let is_much = blocks >= self.smallest && blocks * 2 >= self.room(most);
+        is_much && self.asked_for.replace(epoch) != epoch
     }
 
     /// Sealing begins, maybe once more: `held` blocks are in memory only, at most `most` may be.
@@ -75,7 +90,7 @@ impl Pace {
         // Where memory is full writers are slowed down, and not stopped.
         let free = room.saturating_sub(held).max(room / 8).min(most.saturating_sub(held));
         let sealing = Sealing { since: now, blocks, packed: 0, seen: 0, seen_at: now, held, free };
-        self.sealing.set((blocks > 0).then_some(sealing));
+        self.sealing.set((blocks > 0 && blocks >= self.smallest).then_some(sealing));
     }
 
     /// So many more blocks are packed.
@@ -90,7 +105,7 @@ impl Pace {
 
     /// All of the cut is packed.
     pub(super) fn is_packed(&self, now: Duration) {
-        if let Some(sealing) = self.sealing.get().filter(|it| it.blocks >= CUT_UNLOGGED_BLOCKS) {
+        if let Some(sealing) = self.sealing.get() {
             self.rate.set(Some(sealing.rate(now)));
         }
     }
@@ -118,7 +133,7 @@ impl Pace {
         let is_packed = sealing.packed == sealing.blocks;
         let rate = if tells && !is_packed { Some(sealing.rate(now)) } else { self.rate.get() };
         let stands = now.saturating_sub(sealing.seen_at) >= PACE_STANDSTILL;
-        rate.is_none_or(|rate| rate >= PACE_LEAST) && !stands
+        rate.is_none_or(|rate| rate >= self.least) && !stands
     }
 
     /// Takes note of somebody who waits.
@@ -147,11 +162,17 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const MUCH: u64 = CUT_UNLOGGED_BLOCKS * 96;
+    const MUCH: u64 = 96 << 14;
+    const LEAST: u64 = 75_000;
+
+    fn pace(smallest: u64) -> Pace {
+        let cut_unlogged_blocks = smallest;
+        Pace::new(&Tuning { cut_unlogged_blocks, pace_least: LEAST, ..Tuning::default() })
+    }
 
     #[test]
     fn free_memory_is_dealt_out_as_a_cut_is_packed() {
-        let pace = Pace::default();
+        let pace = pace(1);
         assert!(pace.grants(u64::MAX), "nothing is being sealed");
         pace.begin(100, 1000, 1800, Duration::ZERO);
         assert!(pace.grants(1200) && !pace.grants(1201), "a quarter of what is free");
@@ -167,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_slower_sealing_is_the_less_memory_writers_have() {
-        let pace = Pace::default();
+        let pace = pace(2);
         assert_eq!(pace.room(MUCH), MUCH, "nothing is known yet");
         assert!(!pace.asks(Epoch(1), MUCH / 2 - 1, MUCH) && pace.asks(Epoch(1), MUCH / 2, MUCH));
         assert!(!pace.asks(Epoch(1), MUCH, MUCH), "once for each cut");
@@ -187,23 +208,23 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_store_that_does_not_keep_up() {
-        let pace = Pace::default();
+        let pace = pace(1);
         assert!(!pace.keeps_up(Duration::ZERO), "nothing to wait for");
         let second = MS * 1000;
-        pace.begin(PACE_LEAST * 4, 0, MUCH, Duration::ZERO);
+        pace.begin(LEAST * 4, 0, MUCH, Duration::ZERO);
         assert!(pace.keeps_up(MS), "nothing is known yet");
         assert!(!pace.keeps_up(PACE_STANDSTILL), "it does not get on");
-        pace.packed(PACE_LEAST - 1);
+        pace.packed(LEAST - 1);
         assert!(!pace.keeps_up(second), "too slow");
-        pace.packed(PACE_LEAST);
+        pace.packed(LEAST);
         assert!(pace.keeps_up(second), "it does get on");
-        pace.packed(PACE_LEAST * 2);
+        pace.packed(LEAST * 2);
         pace.note_waiter();
         pace.is_packed(second * 5);
         assert!(pace.end(), "somebody waited");
-        pace.begin(PACE_LEAST, 0, MUCH, second);
+        pace.begin(LEAST, 0, MUCH, second);
         assert!(!pace.keeps_up(second), "the last one was slow");
-        pace.packed(PACE_LEAST / 2);
+        pace.packed(LEAST / 2);
         assert!(pace.keeps_up(second + MS), "this one is not");
     }
 }

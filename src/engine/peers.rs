@@ -79,9 +79,15 @@ impl Class {
 #[derive(Clone, Copy)]
 struct Most([usize; Class::COUNT]);
 
+/// Reads and flushes that a core may have under way at another one over a ring of so many messages.
+#[must_use]
+pub fn reads_at_once(messages: usize) -> usize {
+    (messages / 8).max(1)
+}
+
 impl Most {
     fn of_ring(messages: usize) -> Self {
-        let (reads, few) = ((messages / 8).max(1), (messages / 16).max(1));
+        let (reads, few) = (reads_at_once(messages), (messages / 16).max(1));
         let writes = (messages / 2).saturating_sub(reads + 2 * few).max(1);
         let most = Self([writes, reads, few, few]);
         assert!(2 * most.0.iter().sum::<usize>() <= messages, "a ring of {messages} is too short");

@@ -133,7 +133,7 @@ impl<E: Env> Shard<E> {
             streams: RefCell::default(),
             gathered: RefCell::default(),
             watching: Cell::new(false),
-            pace: Pace::default(),
+            pace: Pace::new(&core.tuning),
         });
         if !shard.shared.is_view {
             shard.start_tasks();

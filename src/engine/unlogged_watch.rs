@@ -11,9 +11,7 @@ use wal::Epoch;
 use wal::runtime::Runtime;
 
 use super::Env;
-use super::limits::{
-    CUT_LOOKS_LEAST, CUT_LOOKS_MOST, CUT_UNLOGGED_BLOCKS, UNLOGGED_LOOK, UNLOGGED_LOOKS,
-};
+use super::limits::{CUT_LOOKS_LEAST, CUT_LOOKS_MOST, UNLOGGED_LOOK, UNLOGGED_LOOKS};
 use super::shard::{Maps, Shard};
 
 /// What is to be done about what is in memory only.
@@ -49,7 +47,8 @@ impl Watch {
         !is_under_way && left <= takes.clamp(CUT_LOOKS_LEAST, CUT_LOOKS_MOST)
     }
 
-    fn look(&mut self, maps: &Maps) -> Due {
+    /// `much`: see [`super::limits::Tuning::cut_unlogged_blocks`].
+    fn look(&mut self, maps: &Maps, much: u64) -> Due {
         self.looks += 1;
         if maps.epoch > self.epoch {
             self.since_cut += 1;
@@ -62,7 +61,7 @@ impl Watch {
             }
         }
         let is_last = self.looks >= UNLOGGED_LOOKS;
-        let is_much = maps.unlogged.blocks() >= CUT_UNLOGGED_BLOCKS;
+        let is_much = maps.unlogged.blocks() >= much;
         match (is_last, is_much) {
             (true, _) => {
                 if self.since_cut > 0 {
@@ -95,7 +94,7 @@ impl<E: Env> Shard<E> {
                 if shard.shared.alive().is_err() {
                     return;
                 }
-                let due = watch.look(&shard.maps.borrow());
+                let due = watch.look(&shard.maps.borrow(), shard.core.tuning.cut_unlogged_blocks);
                 match due {
                     Due::Nothing => {}
                     Due::Cut => shard.core.note_dirty(shard.volume, true),
@@ -126,6 +125,8 @@ mod tests {
     use crate::engine::frozen::Frozen;
     use crate::engine::sealed::SealedMap;
 
+    const MUCH: u64 = 1 << 14;
+
     fn maps(unlogged: u64) -> Maps {
         let layout = Layout::new(10, 1).expect("a layout");
         let mut maps = Maps {
@@ -152,7 +153,7 @@ mod tests {
     /// Looks without a cut until one is due.
     fn looks_until_cut(watch: &mut Watch, maps: &Maps) -> u32 {
         let mut looks = 1;
-        while watch.look(maps) != Due::Cut {
+        while watch.look(maps, MUCH) != Due::Cut {
             looks += 1;
         }
         looks
@@ -163,54 +164,54 @@ mod tests {
         let (mut watch, mut maps) = (after(0), maps(1));
         begin_cut(&mut maps);
         for _ in 1..UNLOGGED_LOOKS {
-            assert_eq!(watch.look(&maps), Due::Nothing);
+            assert_eq!(watch.look(&maps, MUCH), Due::Nothing);
         }
         maps.frozen.clear();
-        assert_eq!(watch.look(&maps), Due::Pour, "written just after it began");
+        assert_eq!(watch.look(&maps, MUCH), Due::Pour, "written just after it began");
     }
 
     #[test]
     fn little_goes_to_the_log_when_it_is_old() {
         let (mut watch, maps) = (after(0), maps(1));
         for _ in 1..UNLOGGED_LOOKS {
-            assert_eq!(watch.look(&maps), Due::Nothing);
+            assert_eq!(watch.look(&maps, MUCH), Due::Nothing);
         }
-        assert_eq!(watch.look(&maps), Due::Pour);
-        assert_eq!(watch.look(&maps), Due::Nothing, "it begins anew");
+        assert_eq!(watch.look(&maps, MUCH), Due::Pour);
+        assert_eq!(watch.look(&maps, MUCH), Due::Nothing, "it begins anew");
     }
 
     #[test]
     fn much_is_cut_and_goes_to_the_log_only_if_the_cut_takes_too_long() {
-        let mut maps = maps(CUT_UNLOGGED_BLOCKS);
+        let mut maps = maps(MUCH);
         let mut watch = after(UNLOGGED_LOOKS - 2);
-        assert_eq!(watch.look(&maps), Due::Cut);
+        assert_eq!(watch.look(&maps, MUCH), Due::Cut);
         begin_cut(&mut maps);
-        assert_eq!(watch.look(&maps), Due::Pour, "it is not published");
+        assert_eq!(watch.look(&maps, MUCH), Due::Pour, "it is not published");
         watch = after(UNLOGGED_LOOKS - 1);
         maps.frozen.clear();
-        assert_eq!(watch.look(&maps), Due::Nothing, "what there is came after the cut");
+        assert_eq!(watch.look(&maps, MUCH), Due::Nothing, "what there is came after the cut");
     }
 
     #[test]
     fn a_cut_begins_the_earlier_the_longer_they_take() {
-        let mut maps = maps(CUT_UNLOGGED_BLOCKS);
+        let mut maps = maps(MUCH);
         let mut watch = after(0);
         let first = looks_until_cut(&mut watch, &maps);
         assert!(first > UNLOGGED_LOOKS / 2 && first + CUT_LOOKS_LEAST < UNLOGGED_LOOKS, "{first}");
         begin_cut(&mut maps);
         for _ in 0..CUT_LOOKS_LEAST {
-            assert_eq!(watch.look(&maps), Due::Nothing, "one at a time");
+            assert_eq!(watch.look(&maps, MUCH), Due::Nothing, "one at a time");
         }
         maps.frozen.clear();
         let second = CUT_LOOKS_LEAST + looks_until_cut(&mut watch, &maps);
         assert!(second < first, "{second} after {first}");
         begin_cut(&mut maps);
-        while watch.look(&maps) != Due::Pour {}
+        while watch.look(&maps, MUCH) != Due::Pour {}
         maps.frozen.clear();
         let third = looks_until_cut(&mut watch, &maps);
         assert_eq!(third, UNLOGGED_LOOKS - CUT_LOOKS_MOST, "one took too long");
         begin_cut(&mut maps);
-        assert_eq!(watch.look(&maps), Due::Nothing);
+        assert_eq!(watch.look(&maps, MUCH), Due::Nothing);
         maps.frozen.clear();
         let fourth = 1 + looks_until_cut(&mut watch, &maps);
         assert!((third..second).contains(&fourth), "one that was short tells little: {fourth}");

@@ -67,6 +67,8 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
     Tuning {
         cache_blocks: wanted.cache_blocks as u32,
         unlogged_blocks: wanted.unlogged_blocks.min(most_held(wanted.cache_blocks)) as u32,
+        cut_unlogged_blocks: wanted.cut_unlogged_blocks,
+        pace_least: wanted.pace_least,
         absorb_after: wanted.absorb_after,
         map_pages: (wanted.cache_blocks as usize / 16).max(1),
         segment_blocks: wanted.segment_blocks as u32,

@@ -21,8 +21,8 @@ pub const PHASE_SPAN: Duration = Duration::from_secs(3600);
 /// What is older than this and the time between cuts outlives the local disk.
 pub const UPLOAD_SPAN: Duration = Duration::from_secs(1);
 
-/// Most virtual time that a read takes: the engine's own bound for each of two shards, one after the
-/// other, and a disk that stalls.
+/// Most virtual time that a read takes that stands behind no others: the engine's own bound for each of
+/// two shards, one after the other, and a disk that stalls.
 pub const READ_SPAN: Duration = Duration::from_secs(75);
 
 /// Steps between two looks at the subject's memory.

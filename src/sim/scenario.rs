@@ -32,6 +32,10 @@ pub struct Tuning {
     pub cache_blocks: u64,
     /// Blocks of it that may be in no log yet; no more than the cache may hold ever are.
     pub unlogged_blocks: u64,
+    /// Blocks in memory only that are cut rather than logged, and for whose cut writers wait.
+    pub cut_unlogged_blocks: u64,
+    /// Blocks a second that a cut must make for that.
+    pub pace_least: u64,
     /// Writes stay in memory when nobody has flushed for so long.
     pub absorb_after: Duration,
     /// Most blocks of a chunk.
@@ -68,6 +72,8 @@ impl Tuning {
             wal_segments: random.within(3..12),
             cache_blocks: random.scaled(1..256),
             unlogged_blocks: 0,
+            cut_unlogged_blocks: u64::MAX,
+            pace_least: u64::MAX,
             absorb_after: Duration::ZERO,
             chunk_blocks: random.scaled(1..128),
             fold_after: random.scaled(1..32),
@@ -296,6 +302,8 @@ impl Scenario {
                 wal_segments: 6,
                 cache_blocks: 2,
                 unlogged_blocks: 0,
+                cut_unlogged_blocks: u64::MAX,
+                pace_least: u64::MAX,
                 absorb_after: Duration::ZERO,
                 chunk_blocks: 4,
                 fold_after: 2,
@@ -339,6 +347,10 @@ impl Scenario {
         if !random.chance(3) {
             self.tuning.unlogged_blocks = random.scaled(1..128);
             self.tuning.absorb_after = Duration::from_millis(random.scaled(1..200) - 1);
+        }
+        if random.chance(2) {
+            self.tuning.cut_unlogged_blocks = random.scaled(1..64);
+            self.tuning.pace_least = random.scaled(1..100_000);
         }
         self
     }

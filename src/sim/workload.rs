@@ -21,6 +21,8 @@ use super::runtime::SimRuntime;
 use super::scenario::Scenario;
 use super::subject::{OpError, Subject, ZeroKind};
 use super::world::Fault;
+use crate::engine::limits::READ_TIMEOUT;
+use crate::engine::peers::reads_at_once;
 pub(super) use reads::{read_all, read_padded};
 
 /// Virtual time between the first clients of a life and its last.
@@ -105,6 +107,13 @@ impl Shift {
     /// Another host has the volume now: the clients go on, for the books of `ghost`.
     pub(super) fn haunt(&self, ghost: &Rc<Ghost>) {
         self.ghost.replace(Some(Rc::clone(ghost)));
+    }
+
+    /// Most virtual time that a read takes: those of other clients may have the ring before it.
+    fn longest_read(&self) -> Duration {
+        let at_once = reads_at_once(self.scenario.tuning.ring_messages) as u64;
+        let before = (self.scenario.clients - 1) / at_once;
+        READ_SPAN + READ_TIMEOUT * before as u32
     }
 
     fn ghost(&self) -> Option<Rc<Ghost>> {
@@ -238,7 +247,7 @@ impl Shift {
                 if self.ghost().is_some() {
                     return Ok(true);
                 }
-                if span > READ_SPAN {
+                if span > self.longest_read() {
                     return Err(Fault::Late { command, span });
                 }
                 match read {
