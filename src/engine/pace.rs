@@ -20,6 +20,10 @@ use super::signal::Signal;
 const FIRST_EIGHTHS: u64 = 2;
 const LAST_EIGHTHS: u64 = 7;
 
+/// Eighths of the memory that writers get until a cut that is due begins: the map may be folded
+/// before.
+const DUE_EIGHTHS: u64 = 5;
+
 /// Blocks that are packed before those who wait look again.
 const STEP: u64 = 128;
 
@@ -47,6 +51,10 @@ pub(super) struct Pace {
     /// See [`Tuning::pace_least`].
     least: u64,
     sealing: Cell<Option<Sealing>>,
+    /// A cut is due, and has not begun: blocks that may be in memory only.
+    due: Cell<Option<u64>>,
+    /// Since when somebody waits for it.
+    due_since: Cell<Option<Duration>>,
     /// Blocks that are packed in a second, as the last cut told that was not small.
     rate: Cell<Option<u64>>,
     /// Somebody waited since sealing began.
@@ -62,6 +70,8 @@ impl Pace {
             smallest: tuning.cut_unlogged_blocks,
             least: tuning.pace_least,
             sealing: Cell::default(),
+            due: Cell::default(),
+            due_since: Cell::default(),
             rate: Cell::default(),
             waited: Cell::default(),
             asked_for: Cell::default(),
@@ -80,12 +90,19 @@ impl Pace {
     /// Whether the next cut, of an epoch with so many blocks now, takes half of the memory, so that it
     /// must be made if the other half shall do until it is published. True once for each.
     pub(super) fn asks(&self, epoch: Epoch, blocks: u64, most: u64) -> bool {
-        let is_much = blocks >= self.smallest && blocks * 2 >= self.room(most);
-        is_much && self.asked_for.replace(epoch) != epoch
+        let room = self.room(most);
+        let is_much = blocks >= self.smallest && blocks * 2 >= room;
+        if !is_much || self.asked_for.replace(epoch) == epoch {
+            return false;
+        }
+        self.due.set(Some((room / 8 * DUE_EIGHTHS).max(blocks)));
+        true
     }
 
     /// Sealing begins, maybe once more: `held` blocks are in memory only, at most `most` may be.
     pub(super) fn begin(&self, blocks: u64, held: u64, most: u64, now: Duration) {
+        self.due.set(None);
+        self.due_since.set(None);
         let room = self.room(most);
         // Where memory is full writers are slowed down, and not stopped.
         let free = room.saturating_sub(held).max(room / 8).min(most.saturating_sub(held));
@@ -119,12 +136,24 @@ impl Pace {
 
     /// Whether so many blocks may be in memory only now.
     pub(super) fn grants(&self, held: u64) -> bool {
-        self.sealing.get().is_none_or(|sealing| held <= sealing.held + sealing.dealt())
+        match (self.sealing.get(), self.due.get()) {
+            (Some(sealing), _) => held <= sealing.held + sealing.dealt(),
+            (None, Some(due)) => held <= due,
+            (None, None) => true,
+        }
     }
 
     /// Whether it is worth to wait for memory: what is being sealed soon gives some back.
     pub(super) fn keeps_up(&self, now: Duration) -> bool {
-        let Some(mut sealing) = self.sealing.get() else { return false };
+        let is_fast = |rate: Option<u64>| rate.is_none_or(|rate| rate >= self.least);
+        let Some(mut sealing) = self.sealing.get() else {
+            if self.due.get().is_none() {
+                return false;
+            }
+            let since = self.due_since.get().unwrap_or(now);
+            self.due_since.set(Some(since));
+            return is_fast(self.rate.get()) && now.saturating_sub(since) < PACE_STANDSTILL;
+        };
         if sealing.seen != sealing.packed {
             (sealing.seen, sealing.seen_at) = (sealing.packed, now);
             self.sealing.set(Some(sealing));
@@ -133,7 +162,7 @@ impl Pace {
         let is_packed = sealing.packed == sealing.blocks;
         let rate = if tells && !is_packed { Some(sealing.rate(now)) } else { self.rate.get() };
         let stands = now.saturating_sub(sealing.seen_at) >= PACE_STANDSTILL;
-        rate.is_none_or(|rate| rate >= self.least) && !stands
+        is_fast(rate) && !stands
     }
 
     /// Takes note of somebody who waits.
@@ -204,6 +233,19 @@ mod tests {
         pace.begin(1, 1, MUCH, Duration::ZERO);
         pace.is_packed(PACE_CUT * 2);
         assert_eq!(pace.room(MUCH), MUCH / 2, "a small cut tells nothing");
+    }
+
+    #[test]
+    fn until_a_cut_that_is_due_begins_writers_have_a_little_more_than_half() {
+        let pace = pace(1);
+        assert!(pace.asks(Epoch(1), 800, 1600));
+        assert!(pace.grants(1000) && !pace.grants(1001));
+        assert!(pace.keeps_up(MS) && pace.keeps_up(PACE_STANDSTILL));
+        assert!(!pace.keeps_up(MS + PACE_STANDSTILL), "it does not begin");
+        pace.begin(1000, 1000, 1600, MS);
+        assert!(pace.grants(1150));
+        pace.end();
+        assert!(pace.grants(u64::MAX) && !pace.keeps_up(MS));
     }
 
     #[test]
