@@ -87,12 +87,13 @@ impl Pace {
         self.rate.get().map_or(most, |rate| two(rate).max(least).min(most))
     }
 
-    /// Whether the next cut, of an epoch with so many blocks now, takes half of the memory, so that it
-    /// must be made if the other half shall do until it is published. True once for each.
+    /// Whether the next cut, of an epoch with so many blocks in memory only, takes half of the memory, so that it
+    /// must be made if the other half shall do until it is published. True once for each, and not
+    /// where the store does not keep up.
     pub(super) fn asks(&self, epoch: Epoch, blocks: u64, most: u64) -> bool {
         let room = self.room(most);
         let is_much = blocks >= self.smallest && blocks * 2 >= room;
-        if !is_much || self.asked_for.replace(epoch) == epoch {
+        if !is_much || !self.is_fast(self.rate.get()) || self.asked_for.replace(epoch) == epoch {
             return false;
         }
         self.due.set(Some((room / 8 * DUE_EIGHTHS).max(blocks)));
@@ -145,14 +146,13 @@ impl Pace {
 
     /// Whether it is worth to wait for memory: what is being sealed soon gives some back.
     pub(super) fn keeps_up(&self, now: Duration) -> bool {
-        let is_fast = |rate: Option<u64>| rate.is_none_or(|rate| rate >= self.least);
         let Some(mut sealing) = self.sealing.get() else {
             if self.due.get().is_none() {
                 return false;
             }
             let since = self.due_since.get().unwrap_or(now);
             self.due_since.set(Some(since));
-            return is_fast(self.rate.get()) && now.saturating_sub(since) < PACE_STANDSTILL;
+            return self.is_fast(self.rate.get()) && now.saturating_sub(since) < PACE_STANDSTILL;
         };
         if sealing.seen != sealing.packed {
             (sealing.seen, sealing.seen_at) = (sealing.packed, now);
@@ -162,7 +162,11 @@ impl Pace {
         let is_packed = sealing.packed == sealing.blocks;
         let rate = if tells && !is_packed { Some(sealing.rate(now)) } else { self.rate.get() };
         let stands = now.saturating_sub(sealing.seen_at) >= PACE_STANDSTILL;
-        is_fast(rate) && !stands
+        self.is_fast(rate) && !stands
+    }
+
+    fn is_fast(&self, rate: Option<u64>) -> bool {
+        rate.is_none_or(|rate| rate >= self.least)
     }
 
     /// Takes note of somebody who waits.

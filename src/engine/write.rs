@@ -90,7 +90,7 @@ impl<E: Env> Shard<E> {
             };
             self.absorb(&mut cache, all, data);
             let most = self.core.tuning.unlogged_blocks.into();
-            let asks = self.pace.asks(maps.epoch, maps.dirty.blocks(), most);
+            let asks = self.pace.asks(maps.epoch, maps.absorbed.blocks(), most);
             drop((maps, cache));
             self.shared.note_replaced((all.count - fresh) * BLOCK_BYTES as u64);
             self.note_dirty(fresh as usize * BLOCK_BYTES);

@@ -31,7 +31,7 @@ const RESTART: Duration = Duration::from_secs(2);
 
 /// A log that takes 1 GiB before anything of it is uploaded.
 const SETTINGS: &str =
-    "--wal-cap=6G --rpo-bytes=3G --rpo-seconds=3600 --cores=2 --create=vm=2G --memory=1G";
+    "--wal-cap=6G --rpo-bytes=3G --rpo-seconds=3600 --cores=2 --create=vm=2G --memory=256M";
 
 /// The write that each sector is of, and the sector's index in it; 0 for none.
 struct Oracle {

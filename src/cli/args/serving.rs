@@ -32,9 +32,9 @@ pub(in crate::cli) struct ServingOptions {
     #[arg(long, value_name = "SECONDS")]
     rpo_seconds: Option<String>,
 
-    /// Amount of data outside of the object store that starts an upload [default: 64M for a bucket,
-    /// else half of the log or a quarter of the memory, an eighth below 2G] [env:
-    /// KRAIT_RPO_BYTES]
+    /// Amount of data outside of the object store that starts an upload, as does what takes half of
+    /// the memory for writes [default: 64M for a bucket, else half of the log or a quarter of the
+    /// memory, an eighth below 2G] [env: KRAIT_RPO_BYTES]
     #[arg(long, value_name = "SIZE")]
     rpo_bytes: Option<String>,
 
