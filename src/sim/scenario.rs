@@ -349,7 +349,7 @@ impl Scenario {
             self.tuning.absorb_after = Duration::from_millis(random.scaled(1..200) - 1);
         }
         if random.chance(2) {
-            self.tuning.cut_unlogged_blocks = random.scaled(1..64);
+            self.tuning.cut_unlogged_blocks = random.scaled(8..64);
             self.tuning.pace_least = random.scaled(1..100_000);
         }
         self
