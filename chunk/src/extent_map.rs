@@ -115,10 +115,10 @@ impl<V: Piece> ExtentMap<V> {
         removed
     }
 
-    /// Takes the first run out, or as much of it as `most` blocks.
-    pub fn take_first(&mut self, most: u64) -> Option<(ShardRun, V)> {
+    /// Takes the first run out, or as much of it as the blocks that `most` tells of its value.
+    pub fn take_first(&mut self, most: impl FnOnce(&V) -> u64) -> Option<(ShardRun, V)> {
         let (start, (count, value)) = self.runs.pop_first()?;
-        let taken = count.min(most);
+        let taken = count.min(most(&value));
         if taken < count {
             self.runs.insert(start + taken, (count - taken, value.skip(taken)));
         }

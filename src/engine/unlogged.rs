@@ -38,14 +38,12 @@ use super::log::NoRoom;
 use super::place::Place;
 use super::shard::{Maps, Shard};
 
-/// What becomes of a write.
+/// How a write goes into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Absorbed {
-    /// It goes to the log.
-    No,
-    /// Into memory, over blocks that are only there and in no cut.
+    /// All of its blocks are there only, and in no cut.
     Again,
-    /// Into memory.
+    /// Some of them are elsewhere.
     Anew,
 }
 
@@ -67,22 +65,24 @@ impl Maps {
 }
 
 impl<E: Env> Shard<E> {
-    /// Whether a write of whole blocks stays in memory for now.
-    pub(super) fn absorbs(&self, maps: &Maps, cache: &BlockCache, run: ShardRun) -> Absorbed {
+    /// Whether, and how, a write of whole blocks stays in memory for now.
+    pub(super) fn absorbs(
+        &self,
+        maps: &Maps,
+        cache: &BlockCache,
+        run: ShardRun,
+    ) -> Option<Absorbed> {
         if !self.may_absorb() {
-            return Absorbed::No;
+            return None;
         }
         if maps.is_held(run) {
-            return Absorbed::Again;
+            return Some(Absorbed::Again);
         }
         let held = u64::from(cache.held()) + run.count;
         let fits = held <= u64::from(self.core.tuning.unlogged_blocks)
             && (self.pace.grants(held) || !self.pace.keeps_up(self.core.runtime.now()));
         let later = maps.unlogged.blocks() + run.count;
-        match fits && self.log.is_ready_for(later) && self.is_unflushed() {
-            true => Absorbed::Anew,
-            false => Absorbed::No,
-        }
+        (fits && self.log.is_ready_for(later) && self.is_unflushed()).then_some(Absorbed::Anew)
     }
 
     /// Whether writes of this volume may be in memory only.
@@ -235,8 +235,10 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let mut left = SETTLE_BLOCKS;
         while left > 0 {
+            // Only blocks in memory are let go one by one: a hole may be as long as the volume.
+            let most = |place: &Place| if *place == Place::Memory { left } else { u64::MAX };
             // From here on the chunk is where it is.
-            let first = maps.frozen.front_mut().and_then(|frozen| frozen.map.take_first(left));
+            let first = maps.frozen.front_mut().and_then(|frozen| frozen.map.take_first(most));
             let Some((run, place)) = first else { return false };
             if place != Place::Memory {
                 left -= 1;

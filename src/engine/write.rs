@@ -82,11 +82,10 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let all = ShardRun { start, count: (data.len() / BLOCK_BYTES) as u64 };
         let epoch = self.observe_epoch(&mut maps);
-        let absorbed = self.absorbs(&maps, &cache, all);
-        if absorbed != Absorbed::No {
+        if let Some(absorbed) = self.absorbs(&maps, &cache, all) {
             let fresh = match absorbed {
                 Absorbed::Anew => self.make_way(&mut maps, &mut cache, all),
-                Absorbed::Again | Absorbed::No => 0,
+                Absorbed::Again => 0,
             };
             self.absorb(&mut cache, all, data);
             let most = self.core.tuning.unlogged_blocks.into();
