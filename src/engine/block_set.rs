@@ -1,6 +1,7 @@
 //! A set of blocks of one shard, as bits: for blocks that are in memory anyway, one by one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use wal::{ShardBlock, ShardRun};
 
@@ -45,9 +46,7 @@ impl BlockSet {
         let (first, last) = (run.start.0 / PAGE, (run.end().0 - 1) / PAGE);
         let mut emptied = Vec::new();
         for (&number, page) in self.pages.range_mut(first..=last) {
-            let from = run.start.0.max(number * PAGE) - number * PAGE;
-            let to = run.end().0.min((number + 1) * PAGE) - number * PAGE;
-            for (word, mask) in masks(from..to) {
+            for (word, mask) in masks(within(run, number)) {
                 self.blocks -= u64::from((mask & page[word]).count_ones());
                 page[word] &= !mask;
             }
@@ -93,16 +92,19 @@ impl BlockSet {
 }
 
 /// A run by pages: the number of each, and the blocks within it.
-fn parts(run: ShardRun) -> impl Iterator<Item = (u64, std::ops::Range<u64>)> {
-    (run.start.0 / PAGE..=(run.end().0 - 1) / PAGE).map(move |page| {
-        let from = run.start.0.max(page * PAGE) - page * PAGE;
-        let to = run.end().0.min((page + 1) * PAGE) - page * PAGE;
-        (page, from..to)
-    })
+fn parts(run: ShardRun) -> impl Iterator<Item = (u64, Range<u64>)> {
+    (run.start.0 / PAGE..=(run.end().0 - 1) / PAGE).map(move |page| (page, within(run, page)))
+}
+
+/// The blocks of a run that are in a page, counted from its start.
+fn within(run: ShardRun, page: u64) -> Range<u64> {
+    let from = run.start.0.max(page * PAGE) - page * PAGE;
+    let to = run.end().0.min((page + 1) * PAGE) - page * PAGE;
+    from..to
 }
 
 /// Blocks within a page by words: the index of each, and its bits.
-fn masks(blocks: std::ops::Range<u64>) -> impl Iterator<Item = (usize, u64)> {
+fn masks(blocks: Range<u64>) -> impl Iterator<Item = (usize, u64)> {
     (blocks.start / WORD..=(blocks.end - 1) / WORD).map(move |word| {
         let from = blocks.start.max(word * WORD) - word * WORD;
         let count = blocks.end.min((word + 1) * WORD) - word * WORD - from;

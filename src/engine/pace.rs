@@ -87,9 +87,9 @@ impl Pace {
         self.rate.get().map_or(most, |rate| two(rate).max(least).min(most))
     }
 
-    /// Whether the next cut, of an epoch with so many blocks in memory only, takes half of the memory, so that it
-    /// must be made if the other half shall do until it is published. True once for each, and not
-    /// where the store does not keep up.
+    /// Whether the next cut, of an epoch with so many blocks in memory only, takes half of the memory,
+    /// so that it must be made if the other half shall do until it is published. True once for each,
+    /// and not where the store does not keep up.
     pub(super) fn asks(&self, epoch: Epoch, blocks: u64, most: u64) -> bool {
         let room = self.room(most);
         let is_much = blocks >= self.smallest && blocks * 2 >= room;
@@ -122,7 +122,7 @@ impl Pace {
     }
 
     /// All of the cut is packed.
-    pub(super) fn is_packed(&self, now: Duration) {
+    pub(super) fn all_packed(&self, now: Duration) {
         if let Some(sealing) = self.sealing.get() {
             self.rate.set(Some(sealing.rate(now)));
         }
@@ -227,7 +227,7 @@ mod tests {
         assert!(!pace.asks(Epoch(1), MUCH, MUCH), "once for each cut");
         pace.begin(MUCH / 2, MUCH / 2, MUCH, Duration::ZERO);
         pace.packed(MUCH / 2);
-        pace.is_packed(PACE_CUT * 2);
+        pace.all_packed(PACE_CUT * 2);
         assert_eq!(pace.room(MUCH), MUCH / 2, "a cut of a quarter is packed in time");
         assert!(pace.asks(Epoch(2), MUCH / 4, MUCH));
         pace.begin(MUCH / 2, MUCH / 2, MUCH, Duration::ZERO);
@@ -235,7 +235,7 @@ mod tests {
         assert!(pace.grants(little + quarter) && !pace.grants(little + quarter + 1), "some");
         pace.end();
         pace.begin(1, 1, MUCH, Duration::ZERO);
-        pace.is_packed(PACE_CUT * 2);
+        pace.all_packed(PACE_CUT * 2);
         assert_eq!(pace.room(MUCH), MUCH / 2, "a small cut tells nothing");
     }
 
@@ -266,7 +266,7 @@ mod tests {
         assert!(pace.keeps_up(second), "it does get on");
         pace.packed(LEAST * 2);
         pace.note_waiter();
-        pace.is_packed(second * 5);
+        pace.all_packed(second * 5);
         assert!(pace.end(), "somebody waited");
         pace.begin(LEAST, 0, MUCH, second);
         assert!(!pace.keeps_up(second), "the last one was slow");

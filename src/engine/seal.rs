@@ -52,7 +52,7 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
-        self.pace.is_packed(self.core.runtime.now());
+        self.pace.all_packed(self.core.runtime.now());
         let (chunks, rest) = packer.finish().await?;
         if planted::is(Bug::RecycleBeforeManifest) {
             let _ = self.log.reclaim(position);
