@@ -11,9 +11,21 @@ use crate::sim::executor::ProcessId;
 /// Newest manifests that must stay: the last one, and the one that its publisher looks for.
 const KEPT: usize = 2;
 
+/// Names of the manifests in whose volume an object is, from the newest on. They are sought in their
+/// own range: each change is looked at, and a store has many other objects.
+fn manifests<'a>(
+    name: &str,
+    objects: &'a BTreeMap<String, Bytes>,
+) -> impl Iterator<Item = (&'a String, &'a Bytes)> + use<'a> {
+    let volume: String = name.split_inclusive('/').take(2).collect();
+    let prefix = format!("{volume}manifests/");
+    let end = format!("{volume}manifests0");
+    objects.range(prefix..end).rev()
+}
+
 /// Whether an object is of an opening before the newest one.
 fn is_older(name: &str, objects: &BTreeMap<String, Bytes>) -> bool {
-    let newest = objects.iter().rev().find(|(name, _)| is_manifest(name));
+    let newest = manifests(name, objects).next();
     let newest = newest.and_then(|(_, body)| Manifest::decode(body).ok());
     let id = name.rsplit('/').next().and_then(ChunkId::parse);
     matches!((newest, id), (Some((_, newest)), Some(id)) if id.incarnation() < newest.incarnation)
@@ -43,8 +55,8 @@ impl Watch {
         change: &Change,
         objects: &BTreeMap<String, Bytes>,
     ) {
-        let manifests = || objects.keys().rev().filter(|name| is_manifest(name));
-        let is_newest = |name: &String| manifests().next().is_none_or(|newest| newest < name);
+        let is_newest =
+            |name: &String| manifests(name, objects).next().is_none_or(|(newest, _)| newest < name);
         if process != self.loser {
             let Change::Put { name, if_absent: true, .. } = change else { return };
             self.taken |= is_manifest(name) && is_newest(name);
@@ -65,7 +77,8 @@ impl Watch {
             Change::Delete { name } if is_older(name, objects) => return,
             Change::Delete { name }
                 if objects.contains_key(name)
-                    && (!is_manifest(name) || manifests().take(KEPT).any(|kept| kept == name)) =>
+                    && (!is_manifest(name)
+                        || manifests(name, objects).take(KEPT).any(|(kept, _)| kept == name)) =>
             {
                 format!("deleted {name}")
             }
