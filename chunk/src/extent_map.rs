@@ -1,8 +1,10 @@
 //! Disjoint runs of blocks with a value each: what is dirty, frozen, or not folded into pages yet.
 
-use std::collections::BTreeMap;
+mod runs;
 
 use wal::{ShardBlock, ShardRun};
+
+use runs::{Held, Place, Runs};
 
 /// A value that belongs to a whole run of blocks and can be cut into parts.
 pub trait Piece: Clone {
@@ -19,13 +21,13 @@ pub trait Piece: Clone {
 #[derive(Clone, Debug)]
 pub struct ExtentMap<V> {
     /// First block → number of blocks and value.
-    runs: BTreeMap<u64, (u64, V)>,
+    runs: Runs<V>,
     blocks: u64,
 }
 
 impl<V> Default for ExtentMap<V> {
     fn default() -> Self {
-        Self { runs: BTreeMap::new(), blocks: 0 }
+        Self { runs: Runs::default(), blocks: 0 }
     }
 }
 
@@ -45,7 +47,7 @@ impl<V: Piece> ExtentMap<V> {
     /// Whether no block has a value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.len() == 0
     }
 
     /// Number of blocks that have a value.
@@ -59,29 +61,41 @@ impl<V: Piece> ExtentMap<V> {
         let (start, right) = (run.start.0, run.end().0);
         // Most runs replace one of their own length, or come to where nothing is: a map of millions of
         // runs is far from the processor, so it is looked at as seldom as can be.
-        let covered = match self.runs.range_mut(..right).next_back() {
-            Some((&first, (count, old))) if (first, *count) == (start, run.count) => {
-                *old = value;
+        let mut left = self.runs.floor(right - 1);
+        let mut covered = 0;
+        if let Some(place) = left {
+            let (first, (count, _)) = self.runs.at(place);
+            if (first, *count) == (start, run.count) {
+                self.runs.at_mut(place).1 = value;
                 return run.count;
             }
-            Some((&first, (count, _))) if first + *count > start => self.remove(run),
-            _ => 0,
-        };
-        self.blocks += run.count;
-        let mut count = run.count;
-        if let Some((more, next)) = self.runs.get(&right)
-            && value.joins(count, next)
-        {
-            count += more;
-            self.runs.remove(&right);
+            if first + count > start {
+                covered = self.remove(run);
+                left = self.runs.floor(right - 1);
+            }
         }
-        if let Some((&left, (before, held))) = self.runs.range_mut(..start).next_back()
-            && left + *before == start
-            && held.joins(*before, &value)
-        {
-            *before += count;
-        } else {
-            self.runs.insert(start, (count, value));
+        self.blocks += run.count;
+        let joins_left = |&place: &Place| {
+            let (first, (count, held)) = self.runs.at(place);
+            first + count == start && held.joins(*count, &value)
+        };
+        let joined = left.filter(joins_left);
+        let next = self.runs.after(left).filter(|&place| {
+            let (first, (_, held)) = self.runs.at(place);
+            first == right && value.joins(run.count, held)
+        });
+        match (joined, next) {
+            (Some(left), None) => self.runs.at_mut(left).0 += run.count,
+            (Some(left), Some(next)) => {
+                let (_, (more, _)) = self.runs.remove(next);
+                self.runs.at_mut(left).0 += run.count + more;
+            }
+            (None, Some(next)) => {
+                let held = self.runs.at_mut(next);
+                *held = (held.0 + run.count, value);
+                self.runs.move_first(next, start);
+            }
+            (None, None) => self.runs.insert_after(left, start, (run.count, value)),
         }
         covered
     }
@@ -91,62 +105,61 @@ impl<V: Piece> ExtentMap<V> {
         let (start, end) = (run.start.0, run.end().0);
         let mut removed = 0;
         let mut tail = None;
-        if let Some((&left, (count, value))) = self.runs.range_mut(..start).next_back()
-            && left + *count > start
-        {
-            let left_end = left + *count;
-            if left_end > end {
-                tail = Some((left_end - end, value.skip(end - left)));
+        let before = start.checked_sub(1).and_then(|before| self.runs.floor(before));
+        if let Some(place) = before {
+            let (first, (count, value)) = self.runs.at(place);
+            let stop = first + *count;
+            if stop > end {
+                tail = Some((stop - end, value.skip(end - first)));
             }
-            removed += left_end.min(end) - start;
-            *count = start - left;
+            if stop > start {
+                removed += stop.min(end) - start;
+                self.runs.at_mut(place).0 = start - first;
+            }
         }
-        while let Some((&first, _)) = self.runs.range(start..end).next() {
-            let (count, value) = self.runs.remove(&first).expect("was found just now");
+        self.runs.remove_range(start..end, |first, (count, value)| {
             if first + count > end {
                 tail = Some((first + count - end, value.skip(end - first)));
             }
             removed += (first + count).min(end) - first;
-        }
+        });
         if let Some(tail) = tail {
-            self.runs.insert(end, tail);
+            self.runs.insert_after(self.runs.floor(end), end, tail);
         }
         self.blocks -= removed;
         removed
     }
 
-    /// Takes the first run out, or as much of it as the blocks that `most` tells of its value.
-    pub fn take_first(&mut self, most: impl FnOnce(&V) -> u64) -> Option<(ShardRun, V)> {
-        let (start, (count, value)) = self.runs.pop_first()?;
-        let taken = count.min(most(&value));
-        if taken < count {
-            self.runs.insert(start + taken, (count - taken, value.skip(taken)));
-        }
-        self.blocks -= taken;
-        Some((ShardRun { start: ShardBlock(start), count: taken }, value))
+    /// Whether the run at a place, which begins at or before `block`, has it.
+    fn holds(&self, place: Place, block: ShardBlock) -> bool {
+        let (first, (count, _)) = self.runs.at(place);
+        block.0 - first < *count
+    }
+
+    /// The run at a place from `block` on, which is in it.
+    fn rest_from(&self, block: ShardBlock, place: Place) -> (ShardRun, V) {
+        let (first, (count, value)) = self.runs.at(place);
+        let skipped = block.0 - first;
+        let value = if skipped == 0 { value.clone() } else { value.skip(skipped) };
+        (ShardRun { start: block, count: count - skipped }, value)
     }
 
     /// The value at `block`, and the rest of its run from there.
     #[must_use]
     pub fn get(&self, block: ShardBlock) -> Option<(ShardRun, V)> {
-        let (&first, (count, value)) = self.runs.range(..=block.0).next_back()?;
-        let skipped = block.0 - first;
-        if skipped >= *count {
-            return None;
-        }
-        let value = if skipped == 0 { value.clone() } else { value.skip(skipped) };
-        Some((ShardRun { start: block, count: count - skipped }, value))
+        let place = self.runs.floor(block.0).filter(|place| self.holds(*place, block))?;
+        Some(self.rest_from(block, place))
     }
 
     /// Covers `run` from its first block to its last: parts that have a value, and gaps.
     pub fn iter_range(&self, run: ShardRun) -> impl Iterator<Item = (ShardRun, Option<V>)> + '_ {
         let end = run.end().0;
         let mut next = run.start.0;
-        let mut head = self.get(run.start);
-        // What a run has besides its first block is looked for where there may be something.
-        let behind = head.as_ref().map_or(next + 1, |(held, _)| held.end().0);
-        let rest = (behind < end).then(|| self.runs.range(behind..end));
-        let mut rest = rest.into_iter().flatten().peekable();
+        let before = self.runs.floor(next);
+        let of_head = before.filter(|place| self.holds(*place, run.start));
+        let mut head = of_head.map(|place| self.rest_from(run.start, place));
+        let rest = self.runs.iter_at(self.runs.after(before));
+        let mut rest = rest.take_while(move |(first, _)| *first < end).peekable();
         std::iter::from_fn(move || {
             if next == end {
                 return None;
@@ -154,7 +167,7 @@ impl<V: Piece> ExtentMap<V> {
             let start = ShardBlock(next);
             let (stop, value) = if let Some((held, value)) = head.take() {
                 (held.end().0.min(end), Some(value))
-            } else if let Some(&(&first, (count, value))) = rest.peek() {
+            } else if let Some(&(first, (count, value))) = rest.peek() {
                 if first == next {
                     rest.next();
                     ((first + count).min(end), Some(value.clone()))
@@ -176,14 +189,20 @@ impl<V: Piece> ExtentMap<V> {
 
     /// The runs whose first block is `from` or a later one, in order: a walk can stop and go on.
     pub fn iter_from(&self, from: ShardBlock) -> impl Iterator<Item = (ShardRun, &V)> + '_ {
-        self.runs.range(from.0..).map(as_run)
+        self.runs.iter_at(self.runs.ceiling(from.0)).map(as_run)
     }
 
     /// The first run that reaches beyond `from`, without its blocks before `from`.
     #[must_use]
     pub fn next_from(&self, from: ShardBlock) -> Option<(ShardRun, V)> {
-        self.get(from)
-            .or_else(|| self.iter_from(from).next().map(|(run, value)| (run, value.clone())))
+        let before = self.runs.floor(from.0);
+        match before.filter(|place| self.holds(*place, from)) {
+            Some(place) => Some(self.rest_from(from, place)),
+            None => {
+                let place = self.runs.after(before)?;
+                Some(self.rest_from(ShardBlock(self.runs.at(place).0), place))
+            }
+        }
     }
 
     /// Hands out all runs and leaves the map empty.
@@ -199,7 +218,8 @@ impl<V: Piece> ExtentMap<V> {
     pub fn self_check(&self) {
         let mut end = 0;
         let mut blocks = 0;
-        for (&first, (count, _)) in &self.runs {
+        self.runs.self_check();
+        for (first, (count, _)) in self.runs.iter() {
             assert!(*count > 0, "the run at {first} is empty");
             assert!(first >= end, "the run at {first} overlaps the one before it");
             end = first.checked_add(*count).expect("runs stay within the address space");
@@ -209,7 +229,7 @@ impl<V: Piece> ExtentMap<V> {
     }
 }
 
-fn as_run<'a, V>((&first, (count, value)): (&u64, &'a (u64, V))) -> (ShardRun, &'a V) {
+fn as_run<V>((first, (count, value)): (u64, &Held<V>)) -> (ShardRun, &V) {
     (ShardRun { start: ShardBlock(first), count: *count }, value)
 }
 
@@ -224,7 +244,7 @@ impl<V> IntoIterator for ExtentMap<V> {
 
 /// The runs of a map in order.
 #[derive(Debug)]
-pub struct IntoIter<V>(std::collections::btree_map::IntoIter<u64, (u64, V)>);
+pub struct IntoIter<V>(runs::IntoIter<V>);
 
 impl<V> Iterator for IntoIter<V> {
     type Item = (ShardRun, V);

@@ -59,13 +59,17 @@ impl BlockSet {
         }
     }
 
-    /// Blocks of a run that are there.
+    /// Blocks of a run that are there. Costs as [`Self::remove`] does.
     pub(super) fn count(&self, run: ShardRun) -> u64 {
-        let page = |(page, bits)| self.pages.get(&page).map(|page| (page, bits));
-        let there = |(page, bits): (&Page, _)| -> u64 {
-            masks(bits).map(|(word, mask)| u64::from((mask & page[word]).count_ones())).sum()
+        let (first, last) = (run.start.0 / PAGE, (run.end().0 - 1) / PAGE);
+        let there = |number: u64, page: &Page| -> u64 {
+            let bits = masks(within(run, number));
+            bits.map(|(word, mask)| u64::from((mask & page[word]).count_ones())).sum()
         };
-        parts(run).filter_map(page).map(there).sum()
+        if first == last {
+            return self.pages.get(&first).map_or(0, |page| there(first, page));
+        }
+        self.pages.range(first..=last).map(|(&number, page)| there(number, page)).sum()
     }
 
     /// The first blocks from one on that follow each other, up to the end of their word.

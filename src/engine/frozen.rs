@@ -24,6 +24,8 @@ pub(super) struct Frozen {
     pub(super) epoch: Epoch,
     /// Where they are.
     pub(super) map: ExtentMap<Place>,
+    /// Some of them may be in a log.
+    pub(super) is_logged: bool,
     /// Newest record of the cut; none if an earlier opening made it.
     pub(super) position: Option<Lsn>,
     /// All blocks below that are in the log have been packed into chunks.
@@ -34,9 +36,13 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// A cut of which nothing is packed yet.
-    pub(super) fn new(epoch: Epoch, map: ExtentMap<Place>, position: Option<Lsn>) -> Self {
+    pub(super) fn new(
+        epoch: Epoch,
+        (map, is_logged): (ExtentMap<Place>, bool),
+        position: Option<Lsn>,
+    ) -> Self {
         let packed_below = Cell::new(ShardBlock(0));
-        Self { epoch, map, position, packed_below, aside: RefCell::default() }
+        Self { epoch, map, is_logged, position, packed_below, aside: RefCell::default() }
     }
 
     /// What the cache knows it by.
@@ -139,7 +145,9 @@ impl Maps {
     /// takes longer than all other sealing.
     /// What only memory has stays until the cut is published, as sealing may begin again.
     pub(super) fn set_aside(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
-        if self.frozen.is_empty() {
+        let is_logged = self.frozen.front().is_some_and(|frozen| frozen.is_logged);
+        let is_held = || self.unlogged.count(run) > self.absorbed.count(run);
+        if self.frozen.is_empty() || !is_logged && !is_held() {
             return;
         }
         // A block that was overwritten since is not cached in the version of an older cut.
@@ -198,7 +206,7 @@ impl<E: Env> Shard<E> {
     /// ended in between.
     pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
         while maps.epoch < epoch {
-            let map = maps.dirty.take();
+            let map = (maps.dirty.take(), std::mem::take(&mut maps.is_logged));
             maps.absorbed = BlockSet::default();
             let position = Some(self.log.last_lsn());
             maps.frozen.push_back(Frozen::new(maps.epoch, map, position));

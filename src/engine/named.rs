@@ -200,6 +200,7 @@ impl<E: Env> Shard<E> {
         let place = self.log.push_older(maps.epoch, of, lba, &content)?;
         let (_, newest) = maps.first_layer(run);
         maps.frozen[index].map.insert(run, Place::Log(place));
+        maps.frozen[index].is_logged = true;
         if newest == Some(Layer::Frozen(index)) {
             cache.let_go(self.volume, run);
             self.forget_unlogged(maps, run);

@@ -34,6 +34,8 @@ pub(super) struct Maps {
     pub(super) epoch: Epoch,
     /// Written since the newest cut.
     pub(super) dirty: ExtentMap<Place>,
+    /// Some of that may be in a log.
+    pub(super) is_logged: bool,
     /// Cuts that no manifest has yet, oldest first: that one is being sealed.
     pub(super) frozen: VecDeque<Frozen>,
     /// What manifests cover.
@@ -63,6 +65,14 @@ pub struct Shard<E: Env> {
     /// Somebody sees to it that nothing is in memory only for long.
     pub(super) watching: Cell<bool>,
     pub(super) pace: Pace,
+}
+
+fn mapped(places: Vec<(ShardRun, Place)>) -> ExtentMap<Place> {
+    let mut map = ExtentMap::new();
+    for (run, place) in places {
+        map.insert(run, place);
+    }
+    map
 }
 
 impl<E: Env> Shard<E> {
@@ -102,19 +112,13 @@ impl<E: Env> Shard<E> {
                 sealed.apply(run, index.info().id, content);
             }
         }
-        let mapped = |places: Vec<(ShardRun, Place)>| {
-            let mut map = ExtentMap::new();
-            for (run, place) in places {
-                map.insert(run, place);
-            }
-            map
-        };
         // No log of this opening has any of it.
-        let frozen = |(epoch, places)| Frozen::new(epoch, mapped(places), None);
+        let frozen = |(epoch, places)| Frozen::new(epoch, (mapped(places), true), None);
         let maps = Maps {
             epoch: shared.epoch(),
             frozen: recovered.cuts.into_iter().map(frozen).collect(),
             dirty: mapped(recovered.places),
+            is_logged: true,
             sealed,
             unlogged: BlockSet::default(),
             absorbed: BlockSet::default(),

@@ -154,16 +154,17 @@ impl<E: Env> Shard<E> {
                 content.extend_from_slice(held.expect("held blocks stay in the cache"));
             }
             let lba = self.shared.layout.to_volume(self.id, start);
-            let (of, map) = match layer {
+            let (of, map, is_logged) = match layer {
                 Some(Layer::Frozen(index)) => {
                     let frozen = &mut maps.frozen[index];
-                    (frozen.epoch, &mut frozen.map)
+                    (frozen.epoch, &mut frozen.map, &mut frozen.is_logged)
                 }
-                Some(Layer::Dirty) => (maps.epoch, &mut maps.dirty),
+                Some(Layer::Dirty) => (maps.epoch, &mut maps.dirty, &mut maps.is_logged),
                 None => unreachable!("what only memory has is in a map"),
             };
             let place = self.log.push_older(maps.epoch, of, lba, &content)?;
             map.insert(entry, Place::Log(place));
+            *is_logged = true;
             cache.let_go(self.volume, entry);
             self.forget_unlogged(maps, entry);
             start = entry.end();
@@ -233,28 +234,35 @@ impl<E: Env> Shard<E> {
     pub(super) fn settle_frozen(&self) -> bool {
         let maps = &mut *self.maps.borrow_mut();
         let mut cache = self.core.cache.borrow_mut();
-        let mut left = SETTLE_BLOCKS;
-        while left > 0 {
+        let Some(frozen) = maps.frozen.front_mut() else { return false };
+        let (mut held, mut settled, mut left) = (Vec::new(), None, SETTLE_BLOCKS);
+        for (run, place) in frozen.map.iter() {
             // Only blocks in memory are let go one by one: a hole may be as long as the volume.
-            let most = |place: &Place| if *place == Place::Memory { left } else { u64::MAX };
-            // From here on the chunk is where it is.
-            let first = maps.frozen.front_mut().and_then(|frozen| frozen.map.take_first(most));
-            let Some((run, place)) = first else { return false };
-            if place != Place::Memory {
-                left -= 1;
-                continue;
+            let taken = if *place == Place::Memory { run.count.min(left) } else { run.count };
+            let part = ShardRun { count: taken, ..run };
+            if *place == Place::Memory {
+                held.push(part);
             }
-            left -= run.count;
-            let mut newest = Vec::new();
+            settled = Some(part.end());
+            left = left.saturating_sub(taken);
+            if left == 0 {
+                break;
+            }
+        }
+        let Some(end) = settled else { return false };
+        // From here on the chunks are where they are.
+        frozen.map.remove(ShardRun { start: ShardBlock(0), count: end.0 });
+        let mut newest = Vec::new();
+        for run in held {
             maps.each_layer(run, |part, found| {
                 if found.is_none() {
                     newest.push(part);
                 }
             });
-            for part in newest {
-                cache.let_go(self.volume, part);
-                self.forget_unlogged(maps, part);
-            }
+        }
+        for part in newest {
+            cache.let_go(self.volume, part);
+            self.forget_unlogged(maps, part);
         }
         true
     }

@@ -132,6 +132,7 @@ mod tests {
         let mut maps = Maps {
             epoch: Epoch(1),
             dirty: ExtentMap::new(),
+            is_logged: false,
             frozen: Default::default(),
             sealed: SealedMap::new(layout, ShardId(0), Default::default(), 1),
             unlogged: BlockSet::default(),
@@ -147,7 +148,7 @@ mod tests {
 
     fn begin_cut(maps: &mut Maps) {
         maps.epoch = maps.epoch.next();
-        maps.frozen.push_back(Frozen::new(maps.epoch, ExtentMap::new(), Some(Lsn(0))));
+        maps.frozen.push_back(Frozen::new(maps.epoch, (ExtentMap::new(), false), Some(Lsn(0))));
     }
 
     /// Looks without a cut until one is due.
