@@ -60,9 +60,9 @@ impl Recovery {
 
     fn once(&self, scratch: &Path) -> Result<Recovered, RowError> {
         let dir = tempfile::Builder::new().prefix("recovery-").tempdir_in(scratch)?;
-        // Nothing leaves the log before it is killed.
+        // All of it goes to the log, and nothing leaves that before it is killed.
         let options = format!(
-            "--memory {} --wal-cap {} --rpo-bytes 2G --rpo-seconds 86400",
+            "--memory {} --wal-cap {} --rpo-bytes 2G --rpo-seconds 86400 --durability wal",
             self.cap,
             ByteSize::new(self.bytes.bytes() * 4)
         );
@@ -71,6 +71,9 @@ impl Recovery {
         let server = Server::start(&recipe, dir.path(), size, &[])?;
         self.write(&server)?;
         let wal_bytes = server.krait()?.status(EXPORT)?.wal_bytes;
+        if wal_bytes < self.bytes.bytes() {
+            return Err(RowError::ShortLog { wanted: self.bytes, found: ByteSize::new(wal_bytes) });
+        }
         // That is kill -9.
         drop(server);
         let begun = clock::now();

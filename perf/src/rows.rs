@@ -44,6 +44,14 @@ pub enum RowError {
     /// A file or thread.
     #[error("a file, directory or thread of the measurement")]
     Io(#[from] io::Error),
+    /// There was less to recover than was to be measured.
+    #[error("the log to recover has {found}, not {wanted}: a recovery of that would tell nothing")]
+    ShortLog {
+        /// Bytes that it was to have at least.
+        wanted: ByteSize,
+        /// Bytes that it has.
+        found: ByteSize,
+    },
     /// A thread of the harness panicked.
     #[error("a thread of the measurement panicked")]
     Panicked,

@@ -36,6 +36,8 @@ struct Sealing {
     since: Duration,
     blocks: u64,
     packed: u64,
+    /// Those packed that are holes: as many as there are take no time.
+    holes: u64,
     /// Blocks that were packed when somebody looked, and when that first was so.
     seen: u64,
     seen_at: Duration,
@@ -107,7 +109,8 @@ impl Pace {
         let room = self.room(most);
         // Where memory is full writers are slowed down, and not stopped.
         let free = room.saturating_sub(held).max(room / 8).min(most.saturating_sub(held));
-        let sealing = Sealing { since: now, blocks, packed: 0, seen: 0, seen_at: now, held, free };
+        let (packed, holes, seen) = (0, 0, 0);
+        let sealing = Sealing { since: now, blocks, packed, holes, seen, seen_at: now, held, free };
         self.sealing.set((blocks > 0 && blocks >= self.smallest).then_some(sealing));
     }
 
@@ -121,9 +124,19 @@ impl Pace {
         }
     }
 
+    /// The same of blocks that are a hole.
+    pub(super) fn packed_hole(&self, blocks: u64) {
+        if let Some(before) = self.sealing.get() {
+            self.sealing.set(Some(Sealing { holes: before.holes + blocks, ..before }));
+        }
+        self.packed(blocks);
+    }
+
     /// All of the cut is packed.
     pub(super) fn all_packed(&self, now: Duration) {
-        if let Some(sealing) = self.sealing.get() {
+        if let Some(sealing) = self.sealing.get()
+            && sealing.data() >= self.smallest
+        {
             self.rate.set(Some(sealing.rate(now)));
         }
     }
@@ -158,7 +171,9 @@ impl Pace {
             (sealing.seen, sealing.seen_at) = (sealing.packed, now);
             self.sealing.set(Some(sealing));
         }
-        let tells = sealing.packed.saturating_mul(TELLING) >= sealing.blocks;
+        let data = sealing.data();
+        let tells = data > 0
+            && data.saturating_mul(TELLING) >= sealing.blocks.saturating_sub(sealing.holes);
         let is_packed = sealing.packed == sealing.blocks;
         let rate = if tells && !is_packed { Some(sealing.rate(now)) } else { self.rate.get() };
         let stands = now.saturating_sub(sealing.seen_at) >= PACE_STANDSTILL;
@@ -183,10 +198,15 @@ impl Sealing {
         self.free * FIRST_EIGHTHS / 8 + later as u64
     }
 
-    /// Blocks in a second.
+    /// Blocks of data that are packed.
+    fn data(&self) -> u64 {
+        self.packed.saturating_sub(self.holes)
+    }
+
+    /// Blocks of data in a second.
     fn rate(&self, now: Duration) -> u64 {
         let took = now.saturating_sub(self.since).as_millis().max(1);
-        u64::try_from(u128::from(self.packed) * 1000 / took).unwrap_or(u64::MAX)
+        u64::try_from(u128::from(self.data()) * 1000 / took).unwrap_or(u64::MAX)
     }
 }
 
@@ -237,6 +257,25 @@ mod tests {
         pace.begin(1, 1, MUCH, Duration::ZERO);
         pace.all_packed(PACE_CUT * 2);
         assert_eq!(pace.room(MUCH), MUCH / 2, "a small cut tells nothing");
+    }
+
+    #[test]
+    fn a_large_hole_tells_nothing_of_how_fast_data_are_packed() {
+        let pace = pace(2);
+        let (hole, second) = (1 << 40, MS * 1000);
+        pace.begin(hole + LEAST, 0, MUCH, Duration::ZERO);
+        pace.packed_hole(hole);
+        pace.packed(LEAST / 8);
+        assert!(!pace.keeps_up(second), "an eighth of the data in a second");
+        pace.packed(LEAST - LEAST / 8);
+        pace.all_packed(second * 10);
+        assert_eq!(pace.room(MUCH), LEAST / 10 * 3, "two cuts of what is packed in time");
+        pace.end();
+        pace.begin(hole + 1, 0, MUCH, Duration::ZERO);
+        pace.packed_hole(hole);
+        pace.packed(1);
+        pace.all_packed(second);
+        assert_eq!(pace.room(MUCH), LEAST / 10 * 3, "a small cut");
     }
 
     #[test]

@@ -42,8 +42,12 @@ impl<E: Env> Shard<E> {
             let entries = self.read_group(&mut packer, &group).await?;
             for ((run, place), entry) in group.into_iter().zip(entries) {
                 match place {
-                    Place::Zero => self.pack_hole(&mut packer, HoleKind::Zero, run).await?,
-                    Place::Hole => self.pack_hole(&mut packer, HoleKind::Discard, run).await?,
+                    Place::Zero | Place::Hole => {
+                        let is_zero = place == Place::Zero;
+                        let kind = if is_zero { HoleKind::Zero } else { HoleKind::Discard };
+                        self.pack_hole(&mut packer, kind, run).await?;
+                        self.pace.packed_hole(run.count);
+                    }
                     Place::Log(place) => {
                         let from = (place, entry);
                         self.pack_data(&mut packer, run, from, &mut content).await?;
@@ -71,7 +75,6 @@ impl<E: Env> Shard<E> {
     ) -> Result<(), VolumeError> {
         let extent = self.shared.layout.span(self.id, run);
         let filter = (extent.count() != run.count).then_some(self.id);
-        self.pace.packed(run.count);
         packer.hole(hole, extent, filter).await
     }
 
