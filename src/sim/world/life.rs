@@ -222,7 +222,8 @@ impl<S: Subject> World<S> {
             return;
         }
         for (path, content) in self.drive.files() {
-            if !path.starts_with("cache/") {
+            // One that was being made when the power went is empty.
+            if !path.starts_with("cache/") || content.is_empty() {
                 continue;
             }
             for _ in 0..self.random.scaled(1..400) {

@@ -220,7 +220,8 @@ impl<'a> RawRecord<'a> {
         let identity = self.identity()?;
         let lsn = u64_at(block, f::LSN_AT);
         let durable = u64_at(block, f::DURABLE_AT);
-        if lsn == 0 || durable >= lsn {
+        // There is always a next one.
+        if lsn == 0 || lsn == u64::MAX || durable >= lsn {
             return Err(Reject::Lsn { lsn, durable });
         }
         let at_block = u32_at(block, f::AT_BLOCK_AT);
