@@ -69,13 +69,19 @@ pub enum Reject {
         /// Number of shards.
         shards: u16,
     },
-    /// Records count from 1, and know only earlier ones to be durable.
+    /// Records count from 1, never to the end, and know only earlier ones to be durable.
     #[error("lsn {lsn} with durable lsn {durable}")]
     Lsn {
         /// The record's own number.
         lsn: u64,
         /// What it says is synced.
         durable: u64,
+    },
+    /// An epoch that none could follow.
+    #[error("epoch {epoch}, the last of all")]
+    Epoch {
+        /// The epoch.
+        epoch: u64,
     },
     /// More entries than fit.
     #[error("{entries} entries, {ENTRIES_PER_RECORD} fit")]
@@ -220,9 +226,13 @@ impl<'a> RawRecord<'a> {
         let identity = self.identity()?;
         let lsn = u64_at(block, f::LSN_AT);
         let durable = u64_at(block, f::DURABLE_AT);
-        // There is always a next one.
+        // There is always a next one, of both.
         if lsn == 0 || lsn == u64::MAX || durable >= lsn {
             return Err(Reject::Lsn { lsn, durable });
+        }
+        let epoch = u64_at(block, f::EPOCH_AT);
+        if epoch == u64::MAX {
+            return Err(Reject::Epoch { epoch });
         }
         let at_block = u32_at(block, f::AT_BLOCK_AT);
         let (entries, payload_blocks) = self.entries(&identity, at_block)?;
@@ -232,7 +242,7 @@ impl<'a> RawRecord<'a> {
             at_block,
             lsn: Lsn(lsn),
             durable_lsn: Lsn(durable),
-            epoch: Epoch(u64_at(block, f::EPOCH_AT)),
+            epoch: Epoch(epoch),
             payload_blocks,
             entries,
         })

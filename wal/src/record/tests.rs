@@ -142,11 +142,13 @@ fn odd_layouts_and_shards_are_refused() {
 }
 
 #[test]
-fn a_record_is_never_durable_before_itself() {
+fn a_record_is_never_durable_before_itself_and_never_the_last() {
     assert_eq!(changed(|h| h[f::DURABLE_AT] = 7), Err(Reject::Lsn { lsn: 7, durable: 7 }));
     assert_eq!(changed(|h| h[f::LSN_AT] = 0), Err(Reject::Lsn { lsn: 0, durable: 6 }));
     let last = changed(|h| f::put(h, f::LSN_AT, &u64::MAX.to_le_bytes()));
     assert_eq!(last, Err(Reject::Lsn { lsn: u64::MAX, durable: 6 }), "none could follow it");
+    let last = changed(|h| f::put(h, f::EPOCH_AT, &u64::MAX.to_le_bytes()));
+    assert_eq!(last, Err(Reject::Epoch { epoch: u64::MAX }));
 }
 
 #[test]
