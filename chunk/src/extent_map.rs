@@ -117,7 +117,7 @@ impl<V: Piece> ExtentMap<V> {
                 self.runs.at_mut(place).0 = start - first;
             }
         }
-        self.runs.remove_range(start..end, |first, (count, value)| {
+        self.runs.remove_after(before, end, |first, (count, value)| {
             if first + count > end {
                 tail = Some((first + count - end, value.skip(end - first)));
             }

@@ -24,7 +24,7 @@ pub(super) struct Frozen {
     pub(super) epoch: Epoch,
     /// Where they are.
     pub(super) map: ExtentMap<Place>,
-    /// Some of them may be in a log.
+    /// Some of them may be in a log: a hint that spares writers a look, see [`Maps::set_aside`].
     pub(super) is_logged: bool,
     /// Newest record of the cut; none if an earlier opening made it.
     pub(super) position: Option<Lsn>,

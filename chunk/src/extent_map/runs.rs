@@ -7,7 +7,6 @@
 //! come in order; one that gets empty goes; leaves that got small stay small.
 
 use std::iter::Zip;
-use std::ops::Range;
 use std::vec;
 
 /// Most runs of a leaf. Small in unit tests, so that few runs have many leaves.
@@ -133,26 +132,37 @@ impl<V> Runs<V> {
         self.len -= 1;
         let from = &mut self.leaves[leaf];
         let removed = (from.firsts.remove(at), from.held.remove(at));
-        self.settle(leaf);
+        if let Some(lowest) = from.firsts.first() {
+            self.lowest[leaf] = *lowest;
+        } else {
+            self.leaves.remove(leaf);
+            self.lowest.remove(leaf);
+        }
         removed
     }
 
-    /// Takes out all runs that begin in `keys`, and shows each to `each`.
-    pub(super) fn remove_range(&mut self, keys: Range<u64>, mut each: impl FnMut(u64, &Held<V>)) {
-        let Some(Place { leaf: from, at }) = self.ceiling(keys.start) else { return };
-        let mut at = at;
+    /// Takes out the runs behind the one at `place`, all if that is none, that begin before `end`,
+    /// and shows each to `each`.
+    pub(super) fn remove_after(
+        &mut self,
+        place: Option<Place>,
+        end: u64,
+        mut each: impl FnMut(u64, &Held<V>),
+    ) {
+        let Some(Place { leaf: from, mut at }) = self.after(place) else { return };
         let mut gone = from..from;
         for index in from..self.leaves.len() {
-            if self.lowest[index] >= keys.end {
+            if self.lowest[index] >= end {
                 break;
             }
             let leaf = &mut self.leaves[index];
-            let stop = leaf.firsts.partition_point(|first| *first < keys.end);
+            let stop = leaf.firsts.partition_point(|first| *first < end);
             for (first, held) in leaf.firsts.drain(at..stop).zip(leaf.held.drain(at..stop)) {
                 each(first, &held);
             }
             self.len -= stop - at;
             if leaf.firsts.is_empty() {
+                // At most the first and the last of them keep some.
                 gone = if gone.is_empty() { index..index + 1 } else { gone.start..index + 1 };
             } else {
                 self.lowest[index] = leaf.firsts[0];
@@ -161,17 +171,6 @@ impl<V> Runs<V> {
         }
         self.leaves.drain(gone.clone());
         self.lowest.drain(gone);
-    }
-
-    /// Something was taken out of a leaf.
-    fn settle(&mut self, leaf: usize) {
-        match self.leaves[leaf].firsts.first() {
-            Some(lowest) => self.lowest[leaf] = *lowest,
-            None => {
-                self.leaves.remove(leaf);
-                self.lowest.remove(leaf);
-            }
-        }
     }
 
     /// All runs from a place on; none from no place.

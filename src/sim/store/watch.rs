@@ -11,7 +11,7 @@ use crate::sim::executor::ProcessId;
 /// Newest manifests that must stay: the last one, and the one that its publisher looks for.
 const KEPT: usize = 2;
 
-/// Names of the manifests in whose volume an object is, from the newest on. They are sought in their
+/// The manifests of the volume that an object is of, from the newest on. They are sought in their
 /// own range: each change is looked at, and a store has many other objects.
 fn manifests<'a>(
     name: &str,
@@ -19,6 +19,7 @@ fn manifests<'a>(
 ) -> impl Iterator<Item = (&'a String, &'a Bytes)> + use<'a> {
     let volume: String = name.split_inclusive('/').take(2).collect();
     let prefix = format!("{volume}manifests/");
+    // The byte behind `/`.
     let end = format!("{volume}manifests0");
     objects.range(prefix..end).rev()
 }
