@@ -34,6 +34,7 @@ mod pace;
 pub mod packer;
 pub mod peers;
 pub mod place;
+mod places;
 pub mod publish;
 mod punch;
 mod reach;

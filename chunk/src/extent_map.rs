@@ -151,6 +151,23 @@ impl<V: Piece> ExtentMap<V> {
         Some(self.rest_from(block, place))
     }
 
+    /// The first part of `run` that has one value, or none.
+    #[must_use]
+    pub fn first_part(&self, run: ShardRun) -> (ShardRun, Option<V>) {
+        let before = self.runs.floor(run.start.0);
+        let (count, value) = match before.filter(|place| self.holds(*place, run.start)) {
+            Some(place) => {
+                let (held, value) = self.rest_from(run.start, place);
+                (held.count, Some(value))
+            }
+            None => {
+                let next = self.runs.after(before).map(|place| self.runs.at(place).0);
+                (next.map_or(run.count, |next| next - run.start.0), None)
+            }
+        };
+        (ShardRun { count: count.min(run.count), ..run }, value)
+    }
+
     /// Covers `run` from its first block to its last: parts that have a value, and gaps.
     pub fn iter_range(&self, run: ShardRun) -> impl Iterator<Item = (ShardRun, Option<V>)> + '_ {
         let end = run.end().0;

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use chunk::ExtentMap;
 use wal::planted::{self, Bug};
 use wal::{Epoch, Lsn, ShardBlock, ShardRun};
 
@@ -11,6 +10,7 @@ use super::block_set::BlockSet;
 use super::cache::{BlockCache, CutTag, VolumeNo};
 use super::limits::SETTLE_BLOCKS;
 use super::place::Place;
+use super::places::Places;
 use super::shard::{Maps, Shard};
 
 /// Two planted bugs at once.
@@ -23,9 +23,7 @@ pub(super) struct Frozen {
     /// The epoch that it ended.
     pub(super) epoch: Epoch,
     /// Where they are.
-    pub(super) map: ExtentMap<Place>,
-    /// Some of them may be in a log: a hint that spares writers a look, see [`Maps::set_aside`].
-    pub(super) is_logged: bool,
+    pub(super) map: Places,
     /// Newest record of the cut; none if an earlier opening made it.
     pub(super) position: Option<Lsn>,
     /// All blocks below that are in the log have been packed into chunks.
@@ -36,13 +34,9 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// A cut of which nothing is packed yet.
-    pub(super) fn new(
-        epoch: Epoch,
-        (map, is_logged): (ExtentMap<Place>, bool),
-        position: Option<Lsn>,
-    ) -> Self {
+    pub(super) fn new(epoch: Epoch, map: Places, position: Option<Lsn>) -> Self {
         let packed_below = Cell::new(ShardBlock(0));
-        Self { epoch, map, is_logged, position, packed_below, aside: RefCell::default() }
+        Self { epoch, map, position, packed_below, aside: RefCell::default() }
     }
 
     /// What the cache knows it by.
@@ -56,6 +50,29 @@ impl Frozen {
         for block in run.start.0..run.end().0 {
             cache.drop_aside(volume, self.tag(), ShardBlock(block));
         }
+    }
+
+    /// Whether blocks of a run are in the log and not in chunks yet.
+    fn awaits(&self, run: ShardRun) -> bool {
+        if !self.map.may_be_logged() || run.end() <= self.packed_below.get() {
+            return false;
+        }
+        self.map.iter_range(run).any(|(_, place)| matches!(place, Some(Place::Log(_))))
+    }
+
+    /// Blocks as the cut has them, each if it is in memory; `is_newest`: none was written since.
+    pub(super) fn cached<'c>(
+        &self,
+        volume: VolumeNo,
+        run: ShardRun,
+        is_newest: bool,
+        cache: &'c BlockCache,
+    ) -> impl Iterator<Item = Option<&'c [u8]>> {
+        let (tag, is_newest) = (self.tag(), is_newest || takes_newest());
+        (run.start.0..run.end().0).map(ShardBlock).map(move |block| match is_newest {
+            true => cache.peek(volume, block),
+            false => cache.peek_aside(volume, tag, block),
+        })
     }
 
     /// The content of blocks that only memory has: a block that was written again since is set aside.
@@ -101,42 +118,27 @@ impl Maps {
         run: ShardRun,
         mut found: impl FnMut(ShardRun, Option<(Layer, Place)>),
     ) {
-        for (part, place) in self.dirty.iter_range(run) {
-            match place {
-                Some(place) => found(part, Some((Layer::Dirty, place))),
-                None => self.each_frozen(self.frozen.len(), part, &mut found),
-            }
+        let mut rest = run;
+        while rest.count > 0 {
+            let (part, newest) = self.first_layer(rest);
+            found(part, newest);
+            rest = ShardRun { start: part.end(), count: rest.count - part.count };
         }
     }
 
-    fn each_frozen(
-        &self,
-        below: usize,
-        run: ShardRun,
-        found: &mut impl FnMut(ShardRun, Option<(Layer, Place)>),
-    ) {
-        let Some(index) = below.checked_sub(1) else { return found(run, None) };
-        for (part, place) in self.frozen[index].map.iter_range(run) {
-            match place {
-                Some(place) => found(part, Some((Layer::Frozen(index), place))),
-                None => self.each_frozen(index, part, found),
+    /// The first part of a run that has its newest version in one place, if no manifest covers it.
+    pub(super) fn first_layer(&self, run: ShardRun) -> (ShardRun, Option<(Layer, Place)>) {
+        let (mut part, place) = self.dirty.first_part(run);
+        let mut newest = place.map(|place| (Layer::Dirty, place));
+        for (index, frozen) in self.frozen.iter().enumerate().rev() {
+            if newest.is_some() {
+                break;
             }
+            let place;
+            (part, place) = frozen.map.first_part(part);
+            newest = place.map(|place| (Layer::Frozen(index), place));
         }
-    }
-
-    /// The first part of a run that has its newest version in one layer, if any has it.
-    pub(super) fn first_layer(&self, run: ShardRun) -> (ShardRun, Option<Layer>) {
-        let mut first: Option<(ShardRun, Option<Layer>)> = None;
-        let mut is_over = false;
-        self.each_layer(run, |part, found| {
-            let layer = found.map(|(layer, _)| layer);
-            match &mut first {
-                None => first = Some((part, layer)),
-                Some((whole, same)) if *same == layer && !is_over => whole.count += part.count,
-                Some(_) => is_over = true,
-            }
-        });
-        first.expect("a run is not empty")
+        (part, newest)
     }
 
     /// Before `run` is overwritten: what cuts that are not published still want of it stays in
@@ -145,9 +147,10 @@ impl Maps {
     /// takes longer than all other sealing.
     /// What only memory has stays until the cut is published, as sealing may begin again.
     pub(super) fn set_aside(&self, volume: VolumeNo, run: ShardRun, cache: &mut BlockCache) {
-        let is_logged = self.frozen.front().is_some_and(|frozen| frozen.is_logged);
+        // Most blocks are none of these, and every write asks.
+        let Some(front) = self.frozen.front() else { return };
         let is_held = || self.unlogged.count(run) > self.absorbed.count(run);
-        if self.frozen.is_empty() || !is_logged && !is_held() {
+        if !front.awaits(run) && !is_held() {
             return;
         }
         // A block that was overwritten since is not cached in the version of an older cut.
@@ -155,7 +158,7 @@ impl Maps {
             let Some((Layer::Frozen(index), place)) = found else { return };
             let frozen = &self.frozen[index];
             match place {
-                Place::Log(_) if index == 0 && part.end() > frozen.packed_below.get() => {}
+                Place::Log(_) if index == 0 && frozen.awaits(part) => {}
                 Place::Memory if !planted::is(Bug::FrozenMemoryReplaced) => {}
                 _ => return,
             }
@@ -175,16 +178,10 @@ impl Maps {
         cache: &'c BlockCache,
     ) -> Option<Vec<&'c [u8]>> {
         let mut found = Vec::with_capacity(run.count as usize);
-        let tag = self.frozen[index].tag();
         self.each_layer(run, |part, newest| {
             let is_newest = newest.is_none_or(|(layer, _)| layer == Layer::Frozen(index));
-            for block in (part.start.0..part.end().0).map(ShardBlock) {
-                let content = match is_newest || takes_newest() {
-                    true => cache.peek(volume, block),
-                    false => cache.peek_aside(volume, tag, block),
-                };
-                found.extend(content);
-            }
+            let blocks = self.frozen[index].cached(volume, part, is_newest, cache);
+            found.extend(blocks.map_while(|block| block));
         });
         (found.len() as u64 == run.count).then_some(found)
     }
@@ -206,7 +203,7 @@ impl<E: Env> Shard<E> {
     /// ended in between.
     pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {
         while maps.epoch < epoch {
-            let map = (maps.dirty.take(), std::mem::take(&mut maps.is_logged));
+            let map = maps.dirty.take();
             maps.absorbed = BlockSet::default();
             let position = Some(self.log.last_lsn());
             maps.frozen.push_back(Frozen::new(maps.epoch, map, position));

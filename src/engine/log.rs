@@ -60,10 +60,13 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// [`NoRoom`]: nothing was logged.
     pub fn push_data(&self, epoch: Epoch, lba: Lba, bytes: &[u8]) -> Result<LogPlace, NoRoom> {
-        self.push_older(epoch, epoch, lba, bytes)
+        let (place, file) = self.push(|batch| batch.push_data(epoch, lba, bytes))?;
+        let blocks = (bytes.len() / BLOCK_BYTES) as u8;
+        Ok(LogPlace::new(file, place.block, place.crc, blocks))
     }
 
-    /// As [`Self::push_data`], of what the blocks were when the epoch `of` ended.
+    /// As [`Self::push_data`], of blocks that lie apart in memory, as they were when the epoch `of`
+    /// ended.
     ///
     /// # Errors
     /// [`NoRoom`]: nothing was logged.
@@ -72,11 +75,10 @@ impl<E: Env> Log<E> {
         epoch: Epoch,
         of: Epoch,
         lba: Lba,
-        bytes: &[u8],
+        blocks: &[&[u8]],
     ) -> Result<LogPlace, NoRoom> {
-        let (place, file) = self.push(|batch| batch.push_older(epoch, of, lba, bytes))?;
-        let blocks = (bytes.len() / BLOCK_BYTES) as u8;
-        Ok(LogPlace::new(file, place.block, place.crc, blocks))
+        let (place, file) = self.push(|batch| batch.push_older(epoch, of, lba, blocks))?;
+        Ok(LogPlace::new(file, place.block, place.crc, blocks.len() as u8))
     }
 
     /// Logs that the blocks of `extent` which this shard owns read as zeros.

@@ -112,22 +112,34 @@ enum Logged {
     Full(Epoch, ShardBlock),
 }
 
+/// What became of a part of a cut, seen from a later cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    /// It was not written again.
+    Newest,
+    /// It was written again, but not up to the later cut.
+    Replaced,
+    /// It was written again up to the later cut.
+    Hidden,
+}
+
 impl Maps {
-    /// The first part of a run in one of the cuts that has its content in one place; and whether
-    /// that is seen in the cut of the epoch `seen_at`, or was written again up to then.
-    fn part_of(&self, index: usize, run: ShardRun, seen_at: Epoch) -> (ShardRun, bool) {
-        let (part, _) = self.first_layer(run);
+    /// The first part of a run in one of the cuts that has its content in one place; and what the
+    /// cut of the epoch `seen_at` sees of it.
+    fn part_of(&self, index: usize, run: ShardRun, seen_at: Epoch) -> (ShardRun, Seen) {
+        let (mut part, newest) = self.first_layer(run);
+        if newest.is_some_and(|(layer, _)| layer == Layer::Frozen(index)) {
+            return (part, Seen::Newest);
+        }
         let newer = self.frozen.iter().skip(index + 1).take_while(|it| it.epoch <= seen_at);
-        let mut count = part.count;
         for frozen in newer {
-            let part = ShardRun { count, ..part };
-            let (first, written) = frozen.map.iter_range(part).next().expect("it is not empty");
-            count = first.count;
+            let written;
+            (part, written) = frozen.map.first_part(part);
             if written.is_some() {
-                return (first, false);
+                return (part, Seen::Hidden);
             }
         }
-        (ShardRun { count, ..part }, true)
+        (part, Seen::Replaced)
     }
 }
 
@@ -178,8 +190,11 @@ impl<E: Env> Shard<E> {
                     continue;
                 }
                 let count = run.count.min(ENTRY_MAX_BLOCKS.into()).min(self.stripe_left(run.start));
-                let (part, is_seen) = maps.part_of(index, ShardRun { count, ..run }, cut);
-                if is_seen && self.log_frozen(&mut maps, index, part).is_err() {
+                let (part, seen) = maps.part_of(index, ShardRun { count, ..run }, cut);
+                let is_newest = seen == Seen::Newest;
+                if seen != Seen::Hidden
+                    && self.log_frozen(&mut maps, index, (part, is_newest)).is_err()
+                {
                     return Logged::Full(of, part.start);
                 }
                 (at, left) = (part.end(), left.saturating_sub(part.count));
@@ -188,20 +203,22 @@ impl<E: Env> Shard<E> {
         Logged::All
     }
 
-    /// Logs a part of a cut that only memory has.
-    fn log_frozen(&self, maps: &mut Maps, index: usize, run: ShardRun) -> Result<(), NoRoom> {
+    /// Logs a part of a cut that only memory has; `is_newest`: it was not written again.
+    fn log_frozen(
+        &self,
+        maps: &mut Maps,
+        index: usize,
+        (run, is_newest): (ShardRun, bool),
+    ) -> Result<(), NoRoom> {
         let mut cache = self.core.cache.borrow_mut();
-        let mut content = self.gathered.borrow_mut();
-        content.clear();
-        let held = maps.frozen_content(index, self.volume, run, &cache);
-        held.expect("held blocks stay").iter().for_each(|block| content.extend_from_slice(block));
-        let (of, tag) = (maps.frozen[index].epoch, maps.frozen[index].tag());
+        let frozen = &mut maps.frozen[index];
+        let tag = frozen.tag();
+        let held = frozen.cached(self.volume, run, is_newest, &cache);
+        let held: Vec<_> = held.map(|block| block.expect("held blocks stay")).collect();
         let lba = self.shared.layout.to_volume(self.id, run.start);
-        let place = self.log.push_older(maps.epoch, of, lba, &content)?;
-        let (_, newest) = maps.first_layer(run);
-        maps.frozen[index].map.insert(run, Place::Log(place));
-        maps.frozen[index].is_logged = true;
-        if newest == Some(Layer::Frozen(index)) {
+        let place = self.log.push_older(maps.epoch, frozen.epoch, lba, &held)?;
+        frozen.map.insert(run, Place::Log(place));
+        if is_newest {
             cache.let_go(self.volume, run);
             self.forget_unlogged(maps, run);
         } else {

@@ -213,7 +213,7 @@ impl<E: Env> Shard<E> {
     fn frozen_part(&self, run: ShardRun) -> (ShardRun, Place) {
         let maps = self.maps.borrow();
         let frozen = maps.frozen.front().expect("frozen until it is published");
-        let (part, place) = frozen.map.iter_range(run).next().expect("a run is not empty");
+        let (part, place) = frozen.map.first_part(run);
         (part, place.expect("what is frozen stays frozen"))
     }
 

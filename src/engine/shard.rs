@@ -5,12 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use chunk::ExtentMap;
 use wal::planted::{self, Bug};
 use wal::runtime::Runtime;
-use wal::{
-    BLOCK_BYTES, Epoch, LogIdentity, PoolConfig, SegmentPool, ShardBlock, ShardId, ShardRun,
-};
+use wal::{BLOCK_BYTES, Epoch, LogIdentity, PoolConfig, SegmentPool, ShardBlock, ShardId};
 
 use super::Env;
 use super::block_set::BlockSet;
@@ -23,7 +20,7 @@ use super::log::Log;
 use super::message::{Answer, ObjectIds, OpenShard, ShardAsk};
 use super::pace::Pace;
 use super::peers::Outcome;
-use super::place::Place;
+use super::places::Places;
 use super::read_ahead::Streams;
 use super::sealed::SealedMap;
 use super::shared::{Shared, Unsynced};
@@ -33,9 +30,7 @@ pub(super) struct Maps {
     /// Epoch of what is in `dirty`.
     pub(super) epoch: Epoch,
     /// Written since the newest cut.
-    pub(super) dirty: ExtentMap<Place>,
-    /// Some of that may be in a log.
-    pub(super) is_logged: bool,
+    pub(super) dirty: Places,
     /// Cuts that no manifest has yet, oldest first: that one is being sealed.
     pub(super) frozen: VecDeque<Frozen>,
     /// What manifests cover.
@@ -60,19 +55,9 @@ pub struct Shard<E: Env> {
     pub(super) folding: RefCell<Vec<(super::sealed::PageNo, Option<chunk::PageRef>)>>,
     pub(super) syncing_bytes: Cell<u64>,
     pub(super) streams: RefCell<Streams>,
-    /// Blocks on their way from memory to the log.
-    pub(super) gathered: RefCell<Vec<u8>>,
     /// Somebody sees to it that nothing is in memory only for long.
     pub(super) watching: Cell<bool>,
     pub(super) pace: Pace,
-}
-
-fn mapped(places: Vec<(ShardRun, Place)>) -> ExtentMap<Place> {
-    let mut map = ExtentMap::new();
-    for (run, place) in places {
-        map.insert(run, place);
-    }
-    map
 }
 
 impl<E: Env> Shard<E> {
@@ -113,12 +98,11 @@ impl<E: Env> Shard<E> {
             }
         }
         // No log of this opening has any of it.
-        let frozen = |(epoch, places)| Frozen::new(epoch, (mapped(places), true), None);
+        let frozen = |(epoch, places)| Frozen::new(epoch, Places::from_iter(places), None);
         let maps = Maps {
             epoch: shared.epoch(),
             frozen: recovered.cuts.into_iter().map(frozen).collect(),
-            dirty: mapped(recovered.places),
-            is_logged: true,
+            dirty: Places::from_iter(recovered.places),
             sealed,
             unlogged: BlockSet::default(),
             absorbed: BlockSet::default(),
@@ -135,7 +119,6 @@ impl<E: Env> Shard<E> {
             folding: RefCell::default(),
             syncing_bytes: Cell::new(0),
             streams: RefCell::default(),
-            gathered: RefCell::default(),
             watching: Cell::new(false),
             pace: Pace::new(&core.tuning),
         });

@@ -1,6 +1,5 @@
 //! What a client may know of a range without reading it.
 
-use chunk::ExtentMap;
 use wal::runtime::Runtime;
 use wal::{BLOCK_BYTES, Extent, Lba, ShardBlock, ShardId, ShardRun};
 
@@ -9,6 +8,7 @@ use super::error::VolumeError;
 use super::limits::{COUNT_SLICE_ENTRIES, STATUS_BLOCKS, STATUS_RUNS};
 use super::message::{Answer, Counts, ShardAsk, Status, StatusRun};
 use super::place::Place;
+use super::places::Places;
 use super::read::Home;
 use super::sealed::{PAGE_BLOCKS, PageNo, SealedPlace};
 use super::shard::{Maps, Shard};
@@ -111,7 +111,7 @@ impl<E: Env> Shard<E> {
     }
 
     /// Blocks of a map that are data. The map may change between two parts of it.
-    async fn blocks_of(&self, map: impl Fn(&Maps) -> Option<&ExtentMap<Place>>) -> DataBlocks {
+    async fn blocks_of(&self, map: impl Fn(&Maps) -> Option<&Places>) -> DataBlocks {
         let (mut blocks, mut at) = (DataBlocks::default(), ShardBlock(0));
         loop {
             let mut walked = 0;

@@ -141,30 +141,26 @@ impl<E: Env> Shard<E> {
         cache: &mut BlockCache,
         run: ShardRun,
     ) -> Result<(), NoRoom> {
-        let mut content = self.gathered.borrow_mut();
         let mut start = run.start;
         while start < run.end() {
             let whole = ShardRun { start, count: run.end().0 - start.0 };
             let (homed, layer) = maps.first_layer(whole);
             let count = homed.count.min(u64::from(ENTRY_MAX_BLOCKS));
             let entry = ShardRun { start, count: count.min(self.stripe_left(start)) };
-            content.clear();
-            for block in entry.start.0..entry.end().0 {
-                let held = cache.peek(self.volume, ShardBlock(block));
-                content.extend_from_slice(held.expect("held blocks stay in the cache"));
-            }
+            let blocks = (entry.start.0..entry.end().0).map(ShardBlock);
+            let held = blocks.map(|block| cache.peek(self.volume, block));
+            let held: Vec<_> = held.map(|block| block.expect("held blocks stay")).collect();
             let lba = self.shared.layout.to_volume(self.id, start);
-            let (of, map, is_logged) = match layer {
-                Some(Layer::Frozen(index)) => {
+            let (of, places) = match layer {
+                Some((Layer::Frozen(index), _)) => {
                     let frozen = &mut maps.frozen[index];
-                    (frozen.epoch, &mut frozen.map, &mut frozen.is_logged)
+                    (frozen.epoch, &mut frozen.map)
                 }
-                Some(Layer::Dirty) => (maps.epoch, &mut maps.dirty, &mut maps.is_logged),
+                Some((Layer::Dirty, _)) => (maps.epoch, &mut maps.dirty),
                 None => unreachable!("what only memory has is in a map"),
             };
-            let place = self.log.push_older(maps.epoch, of, lba, &content)?;
-            map.insert(entry, Place::Log(place));
-            *is_logged = true;
+            let place = self.log.push_older(maps.epoch, of, lba, &held)?;
+            places.insert(entry, Place::Log(place));
             cache.let_go(self.volume, entry);
             self.forget_unlogged(maps, entry);
             start = entry.end();
@@ -251,7 +247,7 @@ impl<E: Env> Shard<E> {
         }
         let Some(end) = settled else { return false };
         // From here on the chunks are where they are.
-        frozen.map.remove(ShardRun { start: ShardBlock(0), count: end.0 });
+        frozen.map.remove_below(end);
         let mut newest = Vec::new();
         for run in held {
             maps.each_layer(run, |part, found| {

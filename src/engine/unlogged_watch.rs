@@ -117,12 +117,12 @@ impl<E: Env> Shard<E> {
 
 #[cfg(test)]
 mod tests {
-    use chunk::ExtentMap;
     use wal::{Layout, Lsn, ShardBlock, ShardId, ShardRun};
 
     use super::*;
     use crate::engine::block_set::BlockSet;
     use crate::engine::frozen::Frozen;
+    use crate::engine::places::Places;
     use crate::engine::sealed::SealedMap;
 
     const MUCH: u64 = 1 << 14;
@@ -131,8 +131,7 @@ mod tests {
         let layout = Layout::new(10, 1).expect("a layout");
         let mut maps = Maps {
             epoch: Epoch(1),
-            dirty: ExtentMap::new(),
-            is_logged: false,
+            dirty: Places::default(),
             frozen: Default::default(),
             sealed: SealedMap::new(layout, ShardId(0), Default::default(), 1),
             unlogged: BlockSet::default(),
@@ -148,7 +147,7 @@ mod tests {
 
     fn begin_cut(maps: &mut Maps) {
         maps.epoch = maps.epoch.next();
-        maps.frozen.push_back(Frozen::new(maps.epoch, (ExtentMap::new(), false), Some(Lsn(0))));
+        maps.frozen.push_back(Frozen::new(maps.epoch, Places::default(), Some(Lsn(0))));
     }
 
     /// Looks without a cut until one is due.

@@ -109,7 +109,6 @@ impl<E: Env> Shard<E> {
             let Ok(place) = self.log.push_data(epoch, lba, entry) else { break };
             maps.set_aside(self.volume, run, &mut cache);
             maps.dirty.insert(run, Place::Log(place));
-            maps.is_logged = true;
             self.forget_unlogged(&mut maps, run);
             for (block, content) in (first.0..).zip(entry.chunks_exact(BLOCK_BYTES)) {
                 cache.put(self.volume, ShardBlock(block), content);

@@ -86,10 +86,12 @@ impl<B: DiskBuf> Batch<B> {
     /// If `bytes` is not 1 to [`ENTRY_MAX_BLOCKS`] whole blocks, all of this shard, or `epoch` is
     /// below that of an earlier push.
     pub fn push_data(&mut self, epoch: Epoch, lba: Lba, bytes: &[u8]) -> Option<DataPlace> {
-        self.push_older(epoch, epoch, lba, bytes)
+        assert!(bytes.len().is_multiple_of(BLOCK_BYTES), "an entry of {} bytes", bytes.len());
+        self.push_blocks(epoch, epoch, lba, bytes.chunks_exact(BLOCK_BYTES))
     }
 
-    /// As [`Self::push_data`], of what the blocks were when the epoch `of` ended.
+    /// As [`Self::push_data`], of blocks that lie apart in memory, as they were when the epoch `of`
+    /// ended.
     ///
     /// # Panics
     /// As [`Self::push_data`], or if that epoch is yet to come.
@@ -98,15 +100,24 @@ impl<B: DiskBuf> Batch<B> {
         epoch: Epoch,
         of: Epoch,
         lba: Lba,
-        bytes: &[u8],
+        blocks: &[&[u8]],
     ) -> Option<DataPlace> {
-        let count = bytes.len() / BLOCK_BYTES;
-        let whole = bytes.len().is_multiple_of(BLOCK_BYTES);
+        self.push_blocks(epoch, of, lba, blocks.iter().copied())
+    }
+
+    fn push_blocks<'b>(
+        &mut self,
+        epoch: Epoch,
+        of: Epoch,
+        lba: Lba,
+        blocks: impl ExactSizeIterator<Item = &'b [u8]>,
+    ) -> Option<DataPlace> {
+        let count = blocks.len();
         let fits = (1..=ENTRY_MAX_BLOCKS as usize).contains(&count);
-        assert!(whole && fits, "an entry of {} bytes", bytes.len());
+        assert!(fits, "an entry of {count} blocks");
         let extent = Extent::new(lba, count as u64).expect("an extent of the volume");
         assert!(fits_shard(&self.identity, extent, true), "{extent} is not this shard's");
-        self.push_payload(epoch, of, (extent, Body::Data), bytes)
+        self.push_payload(epoch, of, (extent, Body::Data), blocks)
     }
 
     /// Adds the name of the cut of the epoch `of`, which has ended. Returns whether it fits.
@@ -115,25 +126,24 @@ impl<B: DiskBuf> Batch<B> {
     /// If `name` is not one block, or the epoch has not ended.
     pub fn push_name(&mut self, epoch: Epoch, of: Epoch, name: &[u8]) -> bool {
         assert!(name.len() == BLOCK_BYTES && of < epoch, "a name of {} bytes", name.len());
-        self.push_payload(epoch, of, (name_extent(), Body::Name), name).is_some()
+        self.push_payload(epoch, of, (name_extent(), Body::Name), std::iter::once(name)).is_some()
     }
 
-    fn push_payload(
+    fn push_payload<'b>(
         &mut self,
         epoch: Epoch,
         of: Epoch,
         (extent, body): (Extent, fn(DataPlace) -> Body),
-        bytes: &[u8],
+        blocks: impl ExactSizeIterator<Item = &'b [u8]>,
     ) -> Option<DataPlace> {
-        let count = (bytes.len() / BLOCK_BYTES) as u32;
+        let count = blocks.len() as u32;
         let age = u32::try_from(epoch.0 - of.0).expect("epochs end one after the other");
         if !self.make_room(epoch, count) {
             return None;
         }
         let start = self.used as usize * BLOCK_BYTES;
-        let payload = &mut self.buf[start..start + bytes.len()];
+        let payload = &mut self.buf[start..start + count as usize * BLOCK_BYTES];
         let mut crc = address_crc(extent);
-        let blocks = bytes.chunks_exact(BLOCK_BYTES);
         for (to, from) in payload.chunks_exact_mut(BLOCK_BYTES).zip(blocks) {
             to.copy_from_slice(from);
             crc = crc32c::crc32c_append(crc, to);

@@ -80,6 +80,8 @@ proptest! {
                 }
                 Op::Look(start, count) => {
                     let mut next = start;
+                    let first = map.iter_range(run(start, count)).next();
+                    prop_assert_eq!(Some(map.first_part(run(start, count))), first);
                     for (part, value) in map.iter_range(run(start, count)) {
                         prop_assert_eq!(part.start.0, next);
                         prop_assert!(part.count > 0);

@@ -211,7 +211,7 @@ fn payload_stands_where_the_entries_say() {
 fn older() -> Vec<u8> {
     let mut batch = Batch::begin(vec![0xa5; 4 * BLOCK_BYTES], identity(), SegmentId(9), 5, Lsn(7));
     assert!(batch.push_name(Epoch(5), Epoch(3), &[b'n'; BLOCK_BYTES]));
-    batch.push_older(Epoch(5), Epoch(3), Lba(1024), &[1; BLOCK_BYTES]).unwrap();
+    batch.push_older(Epoch(5), Epoch(3), Lba(1024), &[&[1; BLOCK_BYTES]]).unwrap();
     batch.push_data(Epoch(5), Lba(1025), &[2; BLOCK_BYTES]).unwrap();
     batch.finish(Lsn(6)).buf
 }

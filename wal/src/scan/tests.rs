@@ -247,7 +247,7 @@ fn a_named_cut_is_found_with_what_it_covers_until_a_manifest_has_it() {
     other.segment("2.wal", 64);
     other.write(1, &[(1024, 1)]);
     log.append(|batch| {
-        batch.push_older(Epoch(3), Epoch(1), Lba(2), &block(9)).unwrap();
+        batch.push_older(Epoch(3), Epoch(1), Lba(2), &[&block(9)]).unwrap();
         assert!(batch.push_name(Epoch(3), Epoch(1), &block(7)));
         batch.push_data(Epoch(3), Lba(3), &block(8)).unwrap();
     });
