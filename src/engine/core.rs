@@ -49,6 +49,8 @@ pub struct Core<E: Env> {
     pub(super) frame_tables: FrameTables,
     /// Blocks that are being read ahead.
     pub(super) ahead: Cell<u64>,
+    /// Cuts that are being brought to the log to be named, as fast as can be.
+    pub(super) naming: Cell<u32>,
     /// Bytes that are being fetched for reads.
     pub(super) fetching: Cell<usize>,
     /// What may be on its way to the store at a time.
@@ -82,6 +84,7 @@ impl<E: Env> Core<E> {
             ahead: Cell::new(0),
             tuning,
             host,
+            naming: Cell::new(0),
             fetching: Cell::new(0),
             uploads: UploadMemory::new(tuning.uploads),
             registry: Registry::default(),
@@ -198,11 +201,11 @@ impl<E: Env> Core<E> {
 
     /// Makes memory for the cache in advance and elsewhere, for as long as the process lives.
     async fn keep_spare_slabs(self: Rc<Self>) {
-        let taken = self.cache.borrow().spare_taken();
+        let taken = self.cache.borrow().slabs().taken();
         loop {
-            taken.until(|| self.cache.borrow().lacks_spare().then_some(())).await;
+            taken.until(|| self.cache.borrow().slabs().lacks_spare().then_some(())).await;
             let slab = self.runtime.compute(new_slab).await;
-            self.cache.borrow_mut().add_spare(slab);
+            self.cache.borrow_mut().slabs_mut().add_spare(slab);
         }
     }
 

@@ -82,11 +82,12 @@ impl Frozen {
         run: ShardRun,
         cache: &'c BlockCache,
     ) -> Vec<&'c [u8]> {
-        let none_aside = self.aside.borrow().is_empty() || takes_newest();
         let held = |block: ShardBlock| {
-            let aside = || cache.peek_aside(volume, self.tag(), block);
-            let aside = if none_aside { None } else { aside() };
-            aside.or_else(|| cache.peek(volume, block)).expect("held blocks stay in the cache")
+            let held = match takes_newest() {
+                true => cache.peek(volume, block),
+                false => cache.peek_of(volume, self.tag(), block),
+            };
+            held.expect("held blocks stay in the cache")
         };
         (run.start.0..run.end().0).map(ShardBlock).map(held).collect()
     }

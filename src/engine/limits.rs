@@ -45,6 +45,10 @@ pub const COPY_QUANTUM_BYTES: usize = 1 << 20;
 /// long as the next writes take, and what is sealed slowly has to be logged meanwhile.
 pub const SEAL_SLICE_BYTES: usize = 512 << 10;
 
+/// The pause while a cut is brought to the log to be named: somebody waits for that, and the disk
+/// is one. Not so long that writers take sealing for one that stands, see [`PACE_STANDSTILL`].
+pub const SEAL_REST: Duration = Duration::from_millis(5);
+
 /// The same in blocks.
 pub const SEAL_SLICE_BLOCKS: u64 = (SEAL_SLICE_BYTES / wal::BLOCK_BYTES) as u64;
 
@@ -140,8 +144,8 @@ pub const NAMED_CUTS: usize = 16;
 pub const POUR_BLOCKS: u64 = 64;
 
 /// The same, for a cut that was named: whoever asked waits for all of it, behind the requests of each
-/// pause.
-pub const NAME_BLOCKS: u64 = 128;
+/// pause, and sealing takes a rest, see [`SEAL_REST`].
+pub const NAME_BLOCKS: u64 = 256;
 
 /// Blocks that are let go, as a cut that has them is published, between two pauses (about 50 us).
 pub const SETTLE_BLOCKS: u64 = 512;

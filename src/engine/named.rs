@@ -12,6 +12,8 @@
 //!    from the last one on the log's name is covered. Before it, sealing begins again, and a snapshot
 //!    of this identity that is there is the one.
 
+use std::cell::Cell;
+
 use chunk::{ManifestSeq, SnapshotHeader, SnapshotId, SnapshotName};
 use wal::limits::ENTRY_MAX_BLOCKS;
 use wal::planted::{self, Bug};
@@ -102,6 +104,22 @@ impl TryFrom<&NamedCut> for Named {
     }
 }
 
+/// For as long as a cut is brought to the log: sealing takes longer pauses then.
+struct Naming<'c>(&'c Cell<u32>);
+
+impl<'c> Naming<'c> {
+    fn begin(count: &'c Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Naming<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// How far a cut went to the log.
 enum Logged {
     /// All of it.
@@ -149,6 +167,7 @@ impl<E: Env> Shard<E> {
     /// # Errors
     /// The volume is stopped, or the log cannot grow.
     pub(super) async fn log_cut(&self, cut: Epoch) -> Result<(), VolumeError> {
+        let mut naming = Some(Naming::begin(&self.core.naming));
         self.freeze(&mut self.maps.borrow_mut(), cut.next());
         let mut from = (cut, ShardBlock(0));
         loop {
@@ -161,10 +180,14 @@ impl<E: Env> Shard<E> {
                 }
                 Logged::Full(epoch, block) => {
                     from = (epoch, block);
+                    // It may be sealing that makes some.
+                    drop(naming.take());
                     self.log.room().await?;
+                    naming = Some(Naming::begin(&self.core.naming));
                 }
             }
         }
+        drop(naming);
         match planted::is(Bug::NameBeforeSync) {
             true => Ok(()),
             false => self.log.sync(self.log.last_lsn()).await,

@@ -11,7 +11,7 @@ use wal::{BLOCK_BYTES, Epoch, Extent, HoleKind, Lba, ShardId};
 use super::Env;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::SEAL_SLICE_BYTES;
+use super::limits::{SEAL_REST, SEAL_SLICE_BYTES};
 use super::message::ObjectIds;
 use super::shared::Shared;
 use super::uploads::{UploadPermit, Uploads};
@@ -102,7 +102,10 @@ impl<'s, E: Env> Packer<'s, E> {
         self.slice += bytes;
         if self.slice >= SEAL_SLICE_BYTES {
             self.slice = 0;
-            self.core.runtime.pause().await;
+            match self.core.naming.get() {
+                0 => self.core.runtime.pause().await,
+                _ => self.core.runtime.sleep(SEAL_REST).await,
+            }
         }
     }
 
