@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use ahash::AHashMap;
 use wal::{BLOCK_BYTES, Epoch, ShardBlock, ShardRun};
 
+use slabs::Parts;
 pub use slabs::{Slabs, new_slab};
 
 /// Number of an open volume within this process, the same on each core.
@@ -154,13 +155,13 @@ impl BlockCache {
     /// The newest content of a run of blocks, in parts as long as they lie in memory, if all of it
     /// is here.
     pub fn get_run(&mut self, volume: VolumeNo, run: ShardRun) -> Option<Vec<&[u8]>> {
-        let mut found = Vec::with_capacity(run.count as usize);
+        let mut parts = Parts::default();
         for block in (run.start.0..run.end().0).map(ShardBlock) {
             let slot = self.newest(volume, block)?;
             self.slots[slot.index()].referenced = true;
-            found.push(slot.index());
+            parts.add(slot.index());
         }
-        Some(self.slabs.blocks(found))
+        Some(self.slabs.parts(parts))
     }
 
     /// As [`Self::get`], without touching the block's place in the order.

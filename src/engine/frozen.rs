@@ -60,21 +60,6 @@ impl Frozen {
         self.map.iter_range(run).any(|(_, place)| matches!(place, Some(Place::Log(_))))
     }
 
-    /// Blocks as the cut has them, each if it is in memory; `is_newest`: none was written since.
-    pub(super) fn cached<'c>(
-        &self,
-        volume: VolumeNo,
-        run: ShardRun,
-        is_newest: bool,
-        cache: &'c BlockCache,
-    ) -> impl Iterator<Item = Option<&'c [u8]>> {
-        let (tag, is_newest) = (self.tag(), is_newest || takes_newest());
-        (run.start.0..run.end().0).map(ShardBlock).map(move |block| match is_newest {
-            true => cache.peek(volume, block),
-            false => cache.peek_aside(volume, tag, block),
-        })
-    }
-
     /// The content of blocks that only memory has: a block that was written again since is set aside.
     pub(super) fn held<'c>(
         &self,
@@ -159,7 +144,7 @@ impl Maps {
             let Some((Layer::Frozen(index), place)) = found else { return };
             let frozen = &self.frozen[index];
             match place {
-                Place::Log(_) if index == 0 && frozen.awaits(part) => {}
+                Place::Log(_) if index == 0 && part.end() > frozen.packed_below.get() => {}
                 Place::Memory if !planted::is(Bug::FrozenMemoryReplaced) => {}
                 _ => return,
             }
@@ -179,10 +164,16 @@ impl Maps {
         cache: &'c BlockCache,
     ) -> Option<Vec<&'c [u8]>> {
         let mut found = Vec::with_capacity(run.count as usize);
+        let tag = self.frozen[index].tag();
         self.each_layer(run, |part, newest| {
             let is_newest = newest.is_none_or(|(layer, _)| layer == Layer::Frozen(index));
-            let blocks = self.frozen[index].cached(volume, part, is_newest, cache);
-            found.extend(blocks.map_while(|block| block));
+            for block in (part.start.0..part.end().0).map(ShardBlock) {
+                let content = match is_newest || takes_newest() {
+                    true => cache.peek(volume, block),
+                    false => cache.peek_aside(volume, tag, block),
+                };
+                found.extend(content);
+            }
         });
         (found.len() as u64 == run.count).then_some(found)
     }

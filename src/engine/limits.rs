@@ -144,7 +144,7 @@ pub const NAMED_CUTS: usize = 16;
 pub const POUR_BLOCKS: u64 = 64;
 
 /// The same, for a cut that was named: whoever asked waits for all of it, behind the requests of each
-/// pause, and sealing takes a rest, see [`SEAL_REST`].
+/// pause (about 300 us), and sealing takes a rest, see [`SEAL_REST`].
 pub const NAME_BLOCKS: u64 = 256;
 
 /// Blocks that are let go, as a cut that has them is published, between two pauses (about 50 us).

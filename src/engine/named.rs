@@ -236,8 +236,7 @@ impl<E: Env> Shard<E> {
         let mut cache = self.core.cache.borrow_mut();
         let frozen = &mut maps.frozen[index];
         let tag = frozen.tag();
-        let held = frozen.cached(self.volume, run, is_newest, &cache);
-        let held: Vec<_> = held.map(|block| block.expect("held blocks stay")).collect();
+        let held = frozen.held(self.volume, run, &cache);
         let lba = self.shared.layout.to_volume(self.id, run.start);
         let place = self.log.push_older(maps.epoch, frozen.epoch, lba, &held)?;
         frozen.map.insert(run, Place::Log(place));

@@ -62,16 +62,23 @@ impl Slabs {
         &mut self.slabs[slab][at..at + BLOCK_BYTES]
     }
 
-    /// Some blocks one after the other, in parts as long as they lie in memory.
-    pub(super) fn blocks(&self, blocks: impl IntoIterator<Item = usize>) -> Vec<&[u8]> {
-        let mut parts: Vec<(usize, usize, usize)> = Vec::new();
-        for (slab, at) in blocks.into_iter().map(place) {
-            match parts.last_mut() {
-                Some((same, _, end)) if (*same, *end) == (slab, at) => *end += BLOCK_BYTES,
-                _ => parts.push((slab, at, at + BLOCK_BYTES)),
-            }
-        }
+    pub(super) fn parts(&self, Parts(parts): Parts) -> Vec<&[u8]> {
         parts.into_iter().map(|(slab, from, to)| &self.slabs[slab][from..to]).collect()
+    }
+}
+
+/// Where some blocks are, one after the other, in parts as long as they lie in memory: slab, and bytes
+/// within it.
+#[derive(Default)]
+pub(super) struct Parts(Vec<(usize, usize, usize)>);
+
+impl Parts {
+    pub(super) fn add(&mut self, block: usize) {
+        let (slab, at) = place(block);
+        match self.0.last_mut() {
+            Some((same, _, end)) if (*same, *end) == (slab, at) => *end += BLOCK_BYTES,
+            _ => self.0.push((slab, at, at + BLOCK_BYTES)),
+        }
     }
 }
 
