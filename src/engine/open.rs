@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use chunk::chunk::read_index;
-use chunk::manifest_log;
+use chunk::manifest_log::{self, ManifestLogError};
 use chunk::map_object::read_segment;
 use chunk::{
     ChunkId, ChunkIndex, Manifest, ManifestSeq, PageIndex, PageRef, SegmentIdentity, SegmentIndex,
@@ -104,7 +104,10 @@ pub(super) async fn newest_manifest<E: Env>(
     let corrupt =
         |found: String| VolumeError::Corrupt { volume: volume.to_string(), lba: 0, found };
     let latest = manifest_log::latest(&core.store, volume).await;
-    let latest = latest.map_err(|error| corrupt(error.to_string()))?;
+    let latest = latest.map_err(|error| match error {
+        ManifestLogError::Store(error) => error.into(),
+        wrong => corrupt(wrong.to_string()),
+    })?;
     let (seq, body) = latest.ok_or_else(|| corrupt("it has no manifest".into()))?;
     let manifest = Manifest::decode_as(&body, volume, seq);
     let name = seq.object_name(volume);

@@ -315,7 +315,7 @@ impl Admin {
 
     async fn volumes(&self) -> Result<Answer, Refusal> {
         let listed = catalog::list(&self.local.core.store).await;
-        let listed = listed.map_err(|error| refusal(ErrorKind::Io, &error))?;
+        let listed = listed.map_err(|error| refusal(error.kind().into(), &error))?;
         let mut volumes = Vec::new();
         for (name, id) in listed.into_iter().flatten() {
             if self.local.number(id).is_some() {

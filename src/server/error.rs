@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use chunk::catalog::CreateError;
-use chunk::{ErrorKind as ChunkErrorKind, ReadError, VolumeName};
+use chunk::{ReadError, VolumeName};
 
 use super::attach::AttachError;
 use super::collect::CollectError;
@@ -127,11 +127,11 @@ impl ServeError {
             Self::Listen(ListenError::Io { source, .. }) => ErrorKind::of_io(source),
             Self::Resolve { .. } => ErrorKind::Invalid,
             Self::Store(error) => error.kind(),
-            Self::Find { source, .. } => store_kind(source.kind()),
+            Self::Find { source, .. } => source.kind().into(),
             Self::Create { source, .. } => {
                 let exists = matches!(source, CreateError::Exists { .. });
                 let own = if exists { ErrorKind::Exists } else { ErrorKind::Invalid };
-                source.kind().map_or(own, store_kind)
+                source.kind().map_or(own, ErrorKind::from)
             }
             Self::File { source, .. }
             | Self::Sockets { source }
@@ -163,13 +163,4 @@ fn start_kind(error: &StartError) -> ErrorKind {
 
 fn machine_kind(_: &MachineError) -> ErrorKind {
     ErrorKind::Io
-}
-
-fn store_kind(kind: ChunkErrorKind) -> ErrorKind {
-    match kind {
-        ChunkErrorKind::Retry => ErrorKind::Retry,
-        ChunkErrorKind::NoSpace => ErrorKind::NoSpace,
-        ChunkErrorKind::Corrupt => ErrorKind::Corrupt,
-        ChunkErrorKind::Fenced => ErrorKind::Fenced,
-    }
 }

@@ -37,6 +37,37 @@ fn a_server_waits_for_a_bucket_that_is_down_and_serves_when_it_is_back() {
 }
 
 #[test]
+fn commands_that_need_a_bucket_that_is_down_end_with_the_code_for_trying_again() {
+    let _alone = alone();
+    let bucket = bucket();
+    let host = Host::new(&bucket);
+    host.run("volume create vm --size 64M");
+    host.run("volume create other --size 64M");
+    let mut server = host.place.serve(&format!("{SMALL} --s3-operation-seconds=2"));
+    drop(connect(&mut server, 1));
+    host.door.down();
+    for words in [
+        "volume list",
+        "volume info other",
+        "volume attach other",
+        "volume attach vm",
+        "volume resize other 128M",
+        "volume create new --size 64M",
+        "volume delete other --yes",
+        "snapshot list vm",
+        "snapshot create other before",
+        "clone create copy --from other",
+        "gc --dry-run",
+    ] {
+        let (code, said) = host.fail(words);
+        assert_eq!(code, Some(9), "{words}: {said}");
+    }
+    host.door.up();
+    host.run("volume attach other");
+    assert!(server.stop().success());
+}
+
+#[test]
 fn wrong_keys_and_a_missing_bucket_end_the_start_with_one_line() {
     let _alone = alone();
     let bucket = bucket();

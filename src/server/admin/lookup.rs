@@ -13,7 +13,7 @@ impl Admin {
     /// As [`Self::find`], but an open volume is found though the store does not answer.
     pub(super) async fn find_soon(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
         if let Some(found) = in_time(LOOK_TIMEOUT, self.find(text)).await
-            && !matches!(&found, Err(refusal) if refusal.kind == ErrorKind::Io)
+            && !matches!(&found, Err(refusal) if refusal.kind == ErrorKind::Retry)
         {
             return found;
         }
@@ -42,7 +42,7 @@ impl Admin {
     pub(super) async fn find(&self, text: &str) -> Result<(VolumeName, VolumeId), Refusal> {
         let name = VolumeName::new(text).map_err(|error| refusal(ErrorKind::Invalid, &error))?;
         let found = catalog::find(&self.local.core.store, &name).await;
-        match found.map_err(|error| refusal(ErrorKind::Io, &error))? {
+        match found.map_err(|error| refusal(error.kind().into(), &error))? {
             Some(id) => {
                 self.local.clients.note_name(&name, id);
                 Ok((name, id))
