@@ -45,11 +45,3 @@ impl Deref for Places {
         &self.map
     }
 }
-
-impl FromIterator<(ShardRun, Place)> for Places {
-    fn from_iter<I: IntoIterator<Item = (ShardRun, Place)>>(runs: I) -> Self {
-        let mut places = Self::default();
-        runs.into_iter().for_each(|(run, place)| places.insert(run, place));
-        places
-    }
-}

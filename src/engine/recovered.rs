@@ -2,10 +2,11 @@
 
 use wal::disk::Disk;
 use wal::planted::{self, Bug};
-use wal::{Body, Epoch, Incarnation, Layout, Scan, ShardId, ShardRun, VolumeId};
+use wal::{Body, Epoch, Incarnation, Layout, Scan, ShardId, VolumeId};
 
 use super::error::VolumeError;
 use super::place::{FileNo, LogPlace, Place};
+use super::places::Places;
 
 /// Directory of a volume's log, below the data directory.
 #[must_use]
@@ -24,12 +25,11 @@ pub fn log_prefix(tenure: Incarnation) -> String {
 #[derive(Default)]
 pub struct RecoveredShard {
     /// Segment files that its places lie in.
-    pub files: Vec<(FileNo, String)>,
-    /// Its blocks in cuts that were named and that no manifest has, oldest cut and oldest change
-    /// first: later ones win.
-    pub cuts: Vec<(Epoch, Vec<(ShardRun, Place)>)>,
-    /// Its blocks that were written since, in the same order.
-    pub places: Vec<(ShardRun, Place)>,
+    pub(super) files: Vec<(FileNo, String)>,
+    /// Its blocks in cuts that were named and that no manifest has, oldest cut first.
+    pub(super) cuts: Vec<(Epoch, Places)>,
+    /// Its blocks that were written since.
+    pub(super) places: Places,
 }
 
 impl RecoveredShard {
@@ -46,7 +46,7 @@ impl RecoveredShard {
     }
 
     /// Where a place of this epoch belongs.
-    fn places_of(&mut self, epoch: Epoch) -> &mut Vec<(ShardRun, Place)> {
+    fn places_of(&mut self, epoch: Epoch) -> &mut Places {
         let cut = self.cuts.partition_point(|(cut, _)| *cut < epoch);
         self.cuts.get_mut(cut).map_or(&mut self.places, |(_, places)| places)
     }
@@ -64,7 +64,7 @@ pub fn deal(
     layout: Layout,
     volume: VolumeId,
 ) -> Result<Vec<RecoveredShard>, VolumeError> {
-    let cuts = || scan.named.iter().map(|cut| (cut.epoch, Vec::new())).collect();
+    let cuts = || scan.named.iter().map(|cut| (cut.epoch, Places::default())).collect();
     let shard = |_| RecoveredShard { cuts: cuts(), ..RecoveredShard::default() };
     let mut dealt: Vec<_> = (0..layout.shards()).map(shard).collect();
     let mut records: Vec<_> = scan.records.iter().collect();
@@ -92,8 +92,7 @@ pub fn deal(
                 let run = layout.owned(owner, entry.extent).expect("the owner owns it");
                 assert_eq!(run.count, entry.extent.count(), "data never spans two stripes");
                 let place = LogPlace::new(file, place.block, place.crc, run.count as u8);
-                let places = dealt[usize::from(owner.0)].places_of(epoch);
-                places.push((run, Place::Log(place)));
+                dealt[usize::from(owner.0)].places_of(epoch).insert(run, Place::Log(place));
             }
             Body::Hole(_) if planted::is(Bug::ZeroesNotReplayed) => {}
             Body::Hole(kind) => {
@@ -101,7 +100,7 @@ pub fn deal(
                 for (shard, to) in (0..).map(ShardId).zip(&mut dealt) {
                     let places = to.places_of(epoch);
                     for run in layout.inherited(shard, made, maker, entry.extent) {
-                        add_hole(places, run, place);
+                        places.insert(run, place);
                     }
                 }
             }
@@ -117,19 +116,10 @@ pub fn deal(
     Ok(dealt)
 }
 
-/// Adds a hole behind what is there. Those of neighbouring stripes are one: a log of other cores may
-/// have as many as the volume has stripes.
-fn add_hole(places: &mut Vec<(ShardRun, Place)>, run: ShardRun, place: Place) {
-    match places.last_mut() {
-        Some((last, same)) if *same == place && last.end() == run.start => last.count += run.count,
-        _ => places.push((run, place)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wal::{DataPlace, Entry, Extent, Found, HoleKind, Lba, LogIdentity, Lsn, NamedCut, Record};
-    use wal::{SegmentId, ShardBlock};
+    use wal::{SegmentId, ShardBlock, ShardRun};
 
     use super::*;
 
@@ -160,30 +150,41 @@ mod tests {
         Found { file: 0, record }
     }
 
-    #[test]
-    fn a_hole_over_many_stripes_is_one_place_under_more_cores() {
-        let (stripe, stripes) = (1 << 10, 1 << 16);
-        for made in [1, 2] {
-            let made = Layout::new(10, made).expect("a layout");
+    const STRIPES: u64 = 1 << 16;
+
+    /// What the shards of so many cores take over from shards `by` of others that trimmed all of the
+    /// volume.
+    fn trimmed(made: u16, by: &[u16], now: u16) -> Vec<Vec<(ShardRun, Place)>> {
+        let made = Layout::new(10, made).expect("a layout");
+        let extent = Extent::new(Lba(0), STRIPES * made.stripe_blocks()).expect("blocks");
+        let by_shard = |shard: &u16| {
             let mut found = record(1, 1, 0);
             found.record.identity.layout = made;
-            let extent = Extent::new(Lba(0), stripes * stripe).expect("blocks");
+            found.record.identity.shard = ShardId(*shard);
             found.record.entries =
                 [Entry { extent, body: Body::Hole(HoleKind::Discard), age: 0 }].into();
-            let files = vec!["1.wal".to_owned()];
-            let scan = Scan { records: vec![found], files, ..Scan::default() };
-            let dealt = deal(&scan, Layout::new(10, 4).expect("a layout"), VOLUME).expect("sound");
-            // Shard 0 of two made what shards 0 and 2 of four own now.
-            let run = ShardRun { start: ShardBlock(0), count: stripes / 4 * stripe };
-            for (shard, found) in dealt.iter().enumerate() {
-                let owned: &[_] = if shard % usize::from(made.shards()) == 0 {
-                    &[(run, Place::Hole)]
-                } else {
-                    &[]
-                };
-                assert_eq!(found.places, owned, "shard {shard} of {made:?}");
-            }
-        }
+            found
+        };
+        let records = by.iter().map(by_shard).collect();
+        let scan = Scan { records, files: vec!["1.wal".to_owned()], ..Scan::default() };
+        let dealt = deal(&scan, Layout::new(10, now).expect("a layout"), VOLUME).expect("sound");
+        dealt.iter().map(|shard| places(&shard.places)).collect()
+    }
+
+    fn places(places: &Places) -> Vec<(ShardRun, Place)> {
+        places.iter_from(ShardBlock(0)).map(|(run, place)| (run, *place)).collect()
+    }
+
+    #[test]
+    fn a_hole_over_many_stripes_is_one_place_under_other_cores() {
+        let hole = |cores| {
+            let run = ShardRun { start: ShardBlock(0), count: (STRIPES / cores) << 10 };
+            vec![(run, Place::Hole)]
+        };
+        assert_eq!(trimmed(1, &[0], 4), [hole(4), hole(4), hole(4), hole(4)]);
+        let none = Vec::new;
+        assert_eq!(trimmed(2, &[0], 4), [hole(4), none(), hole(4), none()]);
+        assert_eq!(trimmed(2, &[0, 1], 1), [hole(1)]);
     }
 
     #[test]
@@ -201,16 +202,16 @@ mod tests {
         let scan = Scan { records, named: vec![named(2), named(3)], files, ..Scan::default() };
         let layout = Layout::new(10, 1).expect("a layout");
         let dealt = deal(&scan, layout, VOLUME).expect("a sound log");
-        let blocks = |places: &[(ShardRun, Place)]| {
-            let block = |(run, place): &(ShardRun, Place)| match place {
-                Place::Log(place) if run.start == ShardBlock(0) => place.block(),
-                _ => panic!("{run:?} at {place:?}"),
+        let blocks = |found: &Places| {
+            let block = |(_, place): (ShardRun, Place)| match place {
+                Place::Log(place) => place.block(),
+                _ => panic!("{place:?}"),
             };
-            places.iter().map(block).collect::<Vec<_>>()
+            places(found).into_iter().map(block).collect::<Vec<_>>()
         };
         assert_eq!(dealt[0].cuts[0].0, Epoch(2));
-        assert_eq!(blocks(&dealt[0].cuts[0].1), [1, 2, 4], "the last one wins");
-        assert_eq!((dealt[0].cuts[1].0, dealt[0].cuts[1].1.len()), (Epoch(3), 0));
-        assert_eq!(blocks(&dealt[0].places), [3, 6, 5], "that of epoch 5 before that of epoch 6");
+        assert_eq!(blocks(&dealt[0].cuts[0].1), [4], "the last one of epoch 2");
+        assert_eq!((dealt[0].cuts[1].0, blocks(&dealt[0].cuts[1].1)), (Epoch(3), vec![]));
+        assert_eq!(blocks(&dealt[0].places), [5], "that of epoch 6, not that of epoch 5");
     }
 }

@@ -98,11 +98,11 @@ impl<E: Env> Shard<E> {
             }
         }
         // No log of this opening has any of it.
-        let frozen = |(epoch, places)| Frozen::new(epoch, Places::from_iter(places), None);
+        let frozen = |(epoch, places)| Frozen::new(epoch, places, None);
         let maps = Maps {
             epoch: shared.epoch(),
             frozen: recovered.cuts.into_iter().map(frozen).collect(),
-            dirty: Places::from_iter(recovered.places),
+            dirty: recovered.places,
             sealed,
             unlogged: BlockSet::default(),
             absorbed: BlockSet::default(),
