@@ -45,7 +45,14 @@ fn zero(block: u64, blocks: u64, kind: ZeroKind) -> Deed {
 }
 
 fn script(deeds: Vec<Deed>) -> Script {
-    Script { deeds, rests: true, full: None, cut_at: None, mode: PowerLoss::DropAll }
+    Script {
+        deeds,
+        flushes_in_cuts: false,
+        rests: true,
+        full: None,
+        cut_at: None,
+        mode: PowerLoss::DropAll,
+    }
 }
 
 const FLUSH: Deed = Deed { command: Command::Flush, kind: ZeroKind::Zero };

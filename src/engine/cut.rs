@@ -51,7 +51,7 @@ impl<E: Env> Coordinator<E> {
         chunks.extend(self.pack(epoch, rests).await?);
         if let Some(named) = &named {
             self.publish_named(named, positions, &chunks).await?;
-        } else if !chunks.is_empty() || self.lags.get() {
+        } else if !chunks.is_empty() || self.lags.get() || self.is_behind(&positions) {
             let cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
             self.publish(in_cut(&cut, &chunks)).await?;
         }
@@ -79,6 +79,18 @@ impl<E: Env> Coordinator<E> {
             self.remove_leftovers().await;
         }
         Ok(named.is_some())
+    }
+
+    /// Whether the log has records up to these positions that the newest manifest does not cover. Also a
+    /// cut of nothing may: while the one before was sealed from memory, a flush logged what it is of. The
+    /// shards give that back, so a manifest must say that it is not missed.
+    fn is_behind(&self, positions: &[(ShardId, Lsn)]) -> bool {
+        let newest = self.newest.borrow();
+        let covered = &newest.1.cut;
+        let is_own = covered.incarnation == self.shared.incarnation;
+        let of = |shard| covered.positions.iter().find(|(at, _)| is_own && *at == shard);
+        let is_above = |(shard, lsn): &(_, Lsn)| of(*shard).is_none_or(|(_, below)| lsn > below);
+        !planted::is(Bug::EmptyCutUnpublished) && positions.iter().any(is_above)
     }
 
     /// The epoch whose cut comes next; it has ended.

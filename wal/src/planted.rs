@@ -85,6 +85,8 @@ bugs! {
     RecoveryWithoutSync = "recovery-without-sync",
     /// A segment is recycled when its chunks are uploaded, before the manifest is published.
     RecycleBeforeManifest = "recycle-before-manifest",
+    /// A cut of nothing is not published, though its log is given back.
+    EmptyCutUnpublished = "empty-cut-unpublished",
     /// Opening for writing does not raise the incarnation: two writers do not notice each other.
     NoFencing = "no-fencing",
     /// A chunk that cannot be read is taken for a hole.
