@@ -17,7 +17,7 @@
 
 mod accept;
 mod admin;
-mod attach;
+pub(crate) mod attach;
 mod budget;
 mod clients;
 mod collect;

@@ -5,6 +5,9 @@
 //! and `KRAIT_SIM_TWICE` how many run twice. Seeds that failed once stand in `sim-seeds.txt` and
 //! run always.
 
+#[path = "sim/cases.rs"]
+mod cases;
+
 use std::env;
 use std::fmt::Write;
 
@@ -124,4 +127,24 @@ fn a_seed_run_twice_gives_the_same_trace() {
     traces.dedup();
     assert_eq!(traces.len() as u64, twice, "each seed is a world of its own");
     println!("tried {twice} worlds twice: all traces equal");
+}
+
+#[test]
+fn a_lost_volume_is_not_opened_as_it_was() {
+    cases::a_lost_volume_is_not_opened_as_it_was().expect("what the other host wrote is there");
+}
+
+#[test]
+fn epochs_do_not_fall_behind_a_mark() {
+    cases::epochs_do_not_fall_behind_a_mark().expect("the log is sound");
+}
+
+#[test]
+fn a_snapshot_that_was_made_is_there() {
+    cases::a_snapshot_that_was_made_is_there().expect("it is there, or was refused");
+}
+
+#[test]
+fn a_snapshot_that_was_taken_back_is_not_there() {
+    cases::a_snapshot_that_was_taken_back_is_not_there().expect("it is gone");
 }

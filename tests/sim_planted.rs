@@ -3,6 +3,9 @@
 //! `KRAIT_PLANTS_FIRST` on. Needs the feature `planted`, which no build of the product has.
 #![cfg(feature = "planted")]
 
+#[path = "sim/cases.rs"]
+mod cases;
+
 use std::time::Duration;
 
 use chunk::catalog::{NewVolume, create};
@@ -69,6 +72,10 @@ fn find(bug: Bug) -> Option<(u64, String)> {
         Bug::StaleNoSpace => fill(1, 5),
         Bug::SpaceNotLookedFor => fill(2, 60),
         Bug::EmptyCutUnpublished => empty(),
+        Bug::StaleOpening => cases::a_lost_volume_is_not_opened_as_it_was(),
+        Bug::StaleStamp => cases::epochs_do_not_fall_behind_a_mark(),
+        Bug::DeletionForgotten => cases::a_snapshot_that_was_made_is_there(),
+        Bug::TakenBackWhilePut => cases::a_snapshot_that_was_taken_back_is_not_there(),
         _ => Ok(()),
     };
     if let Err(found) = scripted {

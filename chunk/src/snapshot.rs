@@ -22,7 +22,7 @@ use crate::together::together;
 
 pub use codec::HEADER_BYTES;
 pub use delete::delete;
-pub(crate) use delete::is_being_deleted;
+pub use delete::is_being_deleted;
 
 /// Identity of a snapshot: random bits that no other one has, whatever its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

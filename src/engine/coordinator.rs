@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunk::{Manifest, ManifestSeq};
+use chunk::{Manifest, ManifestSeq, SnapshotId, SnapshotName};
 use wal::disk::Disk;
 use wal::runtime::Runtime;
 use wal::{Epoch, ShardId};
@@ -73,6 +73,10 @@ pub struct Coordinator<E: Env> {
     pub(super) landed: Cell<u64>,
     /// Who keeps cuts from beginning, see [`super::group`].
     pub(super) holds: Cell<u32>,
+    /// The name that the snapshot gets for which they wait.
+    pub(super) held: RefCell<Option<SnapshotName>>,
+    /// The snapshot that is being put, or was last: it can be deleted, and not be taken back.
+    pub(super) putting: Cell<Option<SnapshotId>>,
     /// Whether the newest manifest has made one too old that is still there.
     pub(super) prunes: Cell<bool>,
     /// Whether older manifests than the one whose turn it is may still be there.
@@ -127,6 +131,8 @@ impl<E: Env> Coordinator<E> {
             lags: Cell::new(false),
             landed: Cell::new(0),
             holds: Cell::new(0),
+            held: RefCell::default(),
+            putting: Cell::default(),
             prunes: Cell::new(false),
             prunes_all: Cell::new(true),
             changed: Signal::default(),

@@ -276,6 +276,9 @@ impl<E: Env> Core<E> {
             Ask::Flatten(volume) => self.home_of(volume)?.flatten().await.map(Answer::Flattened),
             Ask::Flattening(volume) => Ok(Answer::Flattening(self.home_of(volume)?.flattening())),
             Ask::Renew(volume) => self.home_of(volume)?.renew().await.map(|()| Answer::Done),
+            Ask::Confirm(volume) => {
+                self.home_of(volume)?.see_that_it_is_ours().await.map(|()| Answer::Done)
+            }
             Ask::Count(volume) => self.home_of(volume)?.counts().await.map(Answer::Counts),
             Ask::Close(volume) => self.close(volume).await.map(|()| Answer::Done),
             Ask::Keep(kept) => {

@@ -28,7 +28,7 @@ impl<E: Env> Coordinator<E> {
     /// Makes one cut. If it fails it may be tried again: the shards keep what they froze.
     /// Tells whether the cut was named, so that what was written since is not in it.
     pub(super) async fn cut(&self) -> Result<bool, VolumeError> {
-        let epoch = self.unfinished.get().unwrap_or_else(|| self.next_cut());
+        let epoch = self.next_cut();
         let named = self.named.borrow().front().filter(|named| named.epoch == epoch).cloned();
         if named.is_none() {
             // What was written since a cut was named is not in it.
@@ -36,6 +36,10 @@ impl<E: Env> Coordinator<E> {
             let since = self.dirty_since.take();
             self.cutting_since.set(self.cutting_since.get().or(since));
             self.written.set(self.written.get() + self.shared.reset_dirty());
+            // Only now: what is written from here on is noted as new, whether it is in the cut or not.
+            if self.shared.epoch() == epoch {
+                self.shared.end_epoch();
+            }
         }
         self.unfinished.set(Some(epoch));
         let mut positions = Vec::new();
@@ -93,15 +97,11 @@ impl<E: Env> Coordinator<E> {
         !planted::is(Bug::EmptyCutUnpublished) && positions.iter().any(is_above)
     }
 
-    /// The epoch whose cut comes next; it has ended.
+    /// The epoch whose cut comes next. If it is named, it has ended.
     fn next_cut(&self) -> Epoch {
-        let next = self.next_epoch.get();
-        match self.named.borrow().front() {
-            // Named by an earlier opening.
-            Some(named) if named.epoch < next => named.epoch,
-            _ if self.shared.epoch() == next => self.shared.end_epoch(),
-            _ => next,
-        }
+        let next = self.unfinished.get().unwrap_or(self.next_epoch.get());
+        // An earlier opening may have named some.
+        self.named.borrow().front().map_or(next, |named| named.epoch.min(next))
     }
 
     /// Puts the snapshot that a cut was named, and publishes its manifest. Also if nothing was written:
@@ -124,6 +124,8 @@ impl<E: Env> Coordinator<E> {
         // Asked for now: it may have been given up meanwhile.
         let new = self.named.borrow().front().and_then(|named| named.new.clone());
         let of_cut = self.manifest_of_cut(named.size_bytes, in_cut(&cut, chunks));
+        // From here on it can only be deleted.
+        self.putting.set(new.as_ref().map(|new| new.id));
         if let Some(new) = new.as_ref().filter(|_| is_first) {
             self.put_snapshot(new, of_cut.clone()).await?;
         }

@@ -191,6 +191,15 @@ impl<E: Env> Shard<E> {
         epoch
     }
 
+    /// The epoch for a record of what was written before. An idle log may have a mark of the newest one
+    /// already, and epochs never fall within a log.
+    pub(super) fn stamp(&self, maps: &mut Maps) -> Epoch {
+        match planted::is(Bug::StaleStamp) {
+            true => maps.epoch,
+            false => self.observe_epoch(maps),
+        }
+    }
+
     /// Everything up to now is a cut; `epoch` is what comes. Nothing was written here in epochs that
     /// ended in between.
     pub(super) fn freeze(&self, maps: &mut Maps, epoch: Epoch) {

@@ -18,8 +18,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use chunk::snapshot;
-use chunk::{SnapshotHeader, SnapshotId};
+use chunk::SnapshotHeader;
 use wal::Epoch;
 use wal::planted::{self, Bug};
 
@@ -96,13 +95,24 @@ impl<E: Env> Core<E> {
             return Ok(made.into_iter().map(|(_, header)| header).collect());
         };
         for (number, header) in made {
-            let name = header.name.clone();
-            let take_back = |number| Ask::TakeBack(number, Box::new(header));
-            if let Err(error) = self.ask_about(number, take_back).await {
-                log::warn!("snapshot {name} of a group is left: {error}");
+            if let Err(error) = self.take_back(number, &header).await {
+                log::warn!("snapshot {} of a group is left: {error}", header.name);
             }
         }
         Err(error)
+    }
+
+    /// Deletes a snapshot that was just made, wherever it is on its way to the store.
+    ///
+    /// # Errors
+    /// The volume is stopped or not open, or the store failed: the snapshot may be left.
+    pub async fn take_back(
+        self: &Rc<Self>,
+        volume: VolumeNo,
+        made: &SnapshotHeader,
+    ) -> Result<(), VolumeError> {
+        let made = Box::new(made.clone());
+        self.ask_about(volume, |number| Ask::TakeBack(number, made)).await.map(drop)
     }
 
     async fn ask_about(
@@ -119,6 +129,7 @@ impl<E: Env> Coordinator<E> {
     pub(super) async fn hold(&self, new: &NewSnapshot) -> Result<(), VolumeError> {
         self.see_that_it_may_be(new).await?;
         self.holds.set(self.holds.get() + 1);
+        self.held.replace(Some(new.name.clone()));
         Ok(())
     }
 
@@ -144,6 +155,7 @@ impl<E: Env> Coordinator<E> {
     /// Cuts begin again as they fall due.
     pub(super) fn let_go_of_cuts(&self) {
         self.holds.set(self.holds.get().saturating_sub(1));
+        self.held.take();
         self.changed.notify();
     }
 
@@ -153,8 +165,6 @@ impl<E: Env> Coordinator<E> {
             return Ok(());
         }
         self.settle().await?;
-        let (volume, name) = (self.shared.volume, self.newest.borrow().1.name.clone());
-        let turn = SnapshotId(made.id.0);
-        Ok(snapshot::delete(&self.core.store, (volume, &name), &made.name, turn).await?)
+        self.delete_own(made.id, &made.name).await
     }
 }

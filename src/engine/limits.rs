@@ -137,6 +137,10 @@ const _: () = assert!(
     UNLOGGED_LOOK.as_millis() as u64 * (UNLOGGED_LOOKS as u64) < UNSYNCED_AGE.as_millis() as u64
 );
 
+/// After this a deletion of a snapshot that stands in the way of one of its name was cut off: none takes
+/// so long.
+pub const DELETION_ENDS: Duration = Duration::from_secs(30);
+
 /// Snapshots of a volume that are on their way to the store at most; whoever wants one more waits.
 pub const NAMED_CUTS: usize = 16;
 

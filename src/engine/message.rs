@@ -136,6 +136,8 @@ pub enum Ask {
     ViewAs(VolumeNo, Arc<Snapshot>),
     /// For the home of a volume: see to it that this host still has it.
     Renew(VolumeNo),
+    /// For the home of a volume: look in the store whether this host still has it.
+    Confirm(VolumeNo),
     /// For the home of a volume: one pass of its collector.
     Collect(VolumeNo),
     /// For the home of a volume: separate it from what it was cloned from.

@@ -197,6 +197,7 @@ impl<E: Env> Shard<E> {
     /// The newest cuts first: while that is done, the oldest one may come to the store.
     fn log_some(&self, cut: Epoch, (epoch, from): (Epoch, ShardBlock)) -> Logged {
         let mut maps = self.maps.borrow_mut();
+        self.stamp(&mut maps);
         let mut left = NAME_BLOCKS;
         for index in (0..maps.frozen.len()).rev() {
             let of = maps.frozen[index].epoch;
@@ -258,7 +259,7 @@ impl<E: Env> Shard<E> {
     pub(super) async fn log_name(&self, cut: Epoch, name: &[u8]) -> Result<(), VolumeError> {
         loop {
             self.shared.alive()?;
-            let epoch = self.maps.borrow().epoch;
+            let epoch = self.stamp(&mut self.maps.borrow_mut());
             if self.log.push_name(epoch, cut, name).is_ok() {
                 return self.log.sync(self.log.last_lsn()).await;
             }

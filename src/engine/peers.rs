@@ -65,6 +65,7 @@ impl Class {
             | Ask::LetGo(_)
             | Ask::TakeBack(..)
             | Ask::Renew(_)
+            | Ask::Confirm(_)
             | Ask::Collect(_)
             | Ask::Flatten(_)
             | Ask::Flattening(_)

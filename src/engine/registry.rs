@@ -237,7 +237,7 @@ impl<E: Env> Core<E> {
         how: impl FnOnce(VolumeNo) -> Ask + 'static,
     ) -> Outcome {
         let registry = &self.registry;
-        let open = || {
+        let mut open = || {
             let mut volumes = registry.volumes.borrow_mut();
             let found = match volumes.get(&volume) {
                 Some(Entry::Opening) => return None,
@@ -250,9 +250,15 @@ impl<E: Env> Core<E> {
             volumes.insert(volume, Entry::Opening);
             Some(Err(found))
         };
-        let stopped = match registry.changed.until(open).await {
-            Ok((number, shared)) => return Ok(Answer::Opened(number, shared)),
-            Err(stopped) => stopped,
+        let stopped = loop {
+            match registry.changed.until(&mut open).await {
+                Ok((number, shared)) if self.has_still(number, &shared, reason).await => {
+                    return Ok(Answer::Opened(number, shared));
+                }
+                // It is stopped now, which the next look finds.
+                Ok(_) => {}
+                Err(stopped) => break stopped,
+            }
         };
         // A task of its own: who asked may give up, and what was begun must still come to an end.
         let opening = Rc::<Opening>::default();
@@ -263,6 +269,18 @@ impl<E: Env> Core<E> {
             opened.ended.notify();
         });
         opening.ended.until(|| opening.outcome.take()).await
+    }
+
+    /// Whether this host still has a volume that is open, as far as the store tells. Another one may have
+    /// taken it over since, and even given it back: who publishes nothing does not notice by itself.
+    /// If not, it is stopped.
+    async fn has_still(self: &Rc<Self>, number: VolumeNo, shared: &Shared, reason: Reason) -> bool {
+        let is_sure = shared.is_view || reason == Reason::Recovery || shared.alive().is_err();
+        if is_sure || planted::is(Bug::StaleOpening) {
+            return true;
+        }
+        let confirmed = self.ask(self.home(number), Ask::Confirm(number)).await;
+        !matches!(confirmed, Err(VolumeError::Fenced { .. }))
     }
 
     /// Opens a volume that is registered as being opened; `stopped` is what it was open as before.

@@ -23,7 +23,7 @@ use super::cache::VolumeNo;
 use super::coordinator::Coordinator;
 use super::core::Core;
 use super::error::VolumeError;
-use super::limits::{NAMED_CUTS, RETRY_FIRST};
+use super::limits::{DELETION_ENDS, NAMED_CUTS, RETRY_FIRST};
 use super::message::{Answer, Ask, Reason, ShardAsk};
 use super::named::{self, Named};
 use super::open::newest_manifest;
@@ -116,22 +116,37 @@ impl<E: Env> Core<E> {
     }
 }
 
+/// Whoever wanted a snapshot gave up: it is not made, unless it is being put.
+struct Unnamed<'c, E: Env> {
+    coordinator: &'c Coordinator<E>,
+    id: SnapshotId,
+}
+
+impl<E: Env> Drop for Unnamed<'_, E> {
+    fn drop(&mut self) {
+        self.coordinator.unname(self.id);
+    }
+}
+
 impl<E: Env> Coordinator<E> {
     pub(super) async fn snapshot(
         self: &Rc<Self>,
         new: NewSnapshot,
     ) -> Result<SnapshotHeader, VolumeError> {
+        let begun = self.core.runtime.now();
         self.see_that_it_may_be(&new).await?;
+        let patience = new.patience.saturating_sub(self.core.runtime.now() - begun);
         let epoch = self.shared.end_epoch();
         let header = self.begin_naming(epoch, &new);
-        self.finish_naming(epoch, new, header).await
+        self.finish_naming(epoch, NewSnapshot { patience, ..new }, header).await
     }
 
     /// Looks whether a name is free, and waits until there is room for one more.
     pub(super) async fn see_that_it_may_be(&self, new: &NewSnapshot) -> Result<(), VolumeError> {
         let (core, volume) = (&self.core, self.shared.volume);
+        let names = || (self.newest.borrow().1.name.clone(), new.name.clone());
         let exists = || {
-            let (volume, name) = (self.newest.borrow().1.name.clone(), new.name.clone());
+            let (volume, name) = names();
             VolumeError::from(SnapshotError::Exists { volume, name })
         };
         let room = async {
@@ -148,9 +163,15 @@ impl<E: Env> Coordinator<E> {
             if snapshot::read_header(&core.store, volume, &new.name).await?.is_some() {
                 return Err(exists());
             }
+            let is_free = planted::is(Bug::DeletionForgotten);
+            if !is_free && snapshot::is_being_deleted(&core.store, volume, &new.name).await? {
+                let (volume, name) = names();
+                return Err(SnapshotError::Deleting { volume, name }.into());
+            }
             self.see_that_it_is_ours().await?;
             let is_coming = |it: &Named| it.new.as_ref().is_some_and(|it| it.name == new.name);
-            if self.named.borrow().iter().any(is_coming) {
+            let is_held = self.held.borrow().as_ref() == Some(&new.name);
+            if is_held || self.named.borrow().iter().any(is_coming) {
                 return Err(exists());
             }
             // One that came to the store meanwhile may have been missed in both places.
@@ -192,16 +213,21 @@ impl<E: Env> Coordinator<E> {
             coordinator.changed.notify();
         });
         let logged = self.changed.until(|| logged.take());
+        let unnamed = Unnamed { coordinator: self, id: header.id };
         let made = future::or(logged, self.late_after(patience)).await;
         if let Err(error) = made {
-            self.unname(header.id);
-            return Err(error);
+            if self.unname(header.id) {
+                return Err(error);
+            }
+            // It is made already: the store has it, or soon will.
+            self.settle().await?;
         }
         // As a flush.
         if self.shared.durability == Durability::Remote {
             self.settle().await?;
         }
         self.core.hold_lease(&self.shared, self.volume).await?;
+        std::mem::forget(unnamed);
         Ok(header)
     }
 
@@ -227,11 +253,13 @@ impl<E: Env> Coordinator<E> {
         Err(VolumeError::Late { volume: self.shared.volume.to_string() })
     }
 
-    /// Nobody wants a snapshot any more; false if it is not on its way. Its cut is made all the same.
+    /// Nobody wants a snapshot any more; false if it is not on its way, or is being put. Its cut is made
+    /// all the same.
     pub(super) fn unname(&self, id: SnapshotId) -> bool {
+        let is_put = self.putting.get() == Some(id) && !planted::is(Bug::TakenBackWhilePut);
         let mut named = self.named.borrow_mut();
         let is_it = |it: &&mut Named| it.new.as_ref().is_some_and(|new| new.id == id);
-        named.iter_mut().find(is_it).and_then(|it| it.new.take()).is_some()
+        !is_put && named.iter_mut().find(is_it).and_then(|it| it.new.take()).is_some()
     }
 
     /// Waits until all named cuts there are by now are published.
@@ -261,12 +289,21 @@ impl<E: Env> Coordinator<E> {
         let NewSnapshot { id, name, created_unix_ms, .. } = new.clone();
         let label = format!("{}@{name}", manifest.name);
         let snapshot = Snapshot { id, name, created_unix_ms, seq, manifest };
-        let mut pause = RETRY_FIRST;
+        let (mut pause, begun) = (RETRY_FIRST, self.core.runtime.now());
         loop {
             self.shared.alive()?;
             match self.try_put(&snapshot).await {
                 Ok(()) => return Ok(()),
                 Err(fenced @ VolumeError::Fenced { .. }) => return Err(fenced),
+                Err(VolumeError::Snapshot(error))
+                    if matches!(*error, SnapshotError::Deleting { .. })
+                        && !planted::is(Bug::DeletionForgotten) =>
+                {
+                    // Begun after its name was found free, of one that had the name before.
+                    if self.core.runtime.now() - begun >= DELETION_ENDS {
+                        self.finish_deletion(&snapshot).await;
+                    }
+                }
                 Err(VolumeError::Snapshot(error)) if error.kind().is_none() => {
                     log::error!("snapshot {label} is not made: {error}");
                     return Ok(());
@@ -286,6 +323,26 @@ impl<E: Env> Coordinator<E> {
         match found.is_some_and(|found| found.id == snapshot.id) {
             true => Ok(()),
             false => Ok(snapshot::put(store, snapshot).await?),
+        }
+    }
+
+    /// Deletes a snapshot that this opening put.
+    pub(super) async fn delete_own(
+        &self,
+        id: SnapshotId,
+        name: &SnapshotName,
+    ) -> Result<(), VolumeError> {
+        let (volume, of) = (self.shared.volume, self.newest.borrow().1.name.clone());
+        Ok(snapshot::delete(&self.core.store, (volume, &of), name, id).await?)
+    }
+
+    /// Ends the deletion of a snapshot that is gone, whose deleter died.
+    async fn finish_deletion(&self, snapshot: &Snapshot) {
+        let (store, volume, name) = (&self.core.store, self.shared.volume, &snapshot.name);
+        if let Ok(None) = snapshot::read_header(store, volume, name).await
+            && let Err(error) = self.delete_own(snapshot.id, name).await
+        {
+            log::debug!("the deletion of snapshot {name} is not ended: {error}");
         }
     }
 

@@ -212,6 +212,7 @@ impl<E: Env> Shard<E> {
     fn pour_some(&self, from: ShardBlock) -> Poured {
         let mut maps = self.maps.borrow_mut();
         let mut cache = self.core.cache.borrow_mut();
+        self.stamp(&mut maps);
         let mut at = from;
         for _ in 0..POUR_BLOCKS / u64::from(ENTRY_MAX_BLOCKS) {
             let Some(run) = maps.unlogged.next_from(at) else { return Poured::All };

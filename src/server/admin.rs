@@ -11,7 +11,7 @@ use chunk::{Manifest, SnapshotName, VolumeName, Workers, catalog};
 use wal::VolumeId;
 use wal::runtime::Runtime;
 
-use super::attach::{attach, is_elsewhere};
+use super::attach::{attach, elsewhere, is_elsewhere, not_deleted};
 use super::drain::drain;
 use super::flatten::{flatten, flattening};
 use super::group::snapshot_group;
@@ -267,8 +267,22 @@ impl Admin {
             let text = format!("volume {name} is closed, but that is not published: try again");
             return Err(refusal(ErrorKind::Retry, &text));
         }
+        self.must_be_ours(&manifest, elsewhere)?;
         log::info!("detached volume {name}");
         Ok(Answer::Detached)
+    }
+
+    /// Refuses what another host has; `text` tells why.
+    fn must_be_ours(
+        &self,
+        manifest: &Manifest,
+        text: fn(&VolumeName, &[u8; 16], u64) -> String,
+    ) -> Result<(), Refusal> {
+        let Manifest { name, owner, tenure, .. } = manifest;
+        match is_elsewhere(manifest, self.local.core.host) {
+            true => Err(refusal(ErrorKind::Fenced, &text(name, owner, tenure.0))),
+            false => Ok(()),
+        }
     }
 
     async fn manifest(&self, name: &VolumeName, id: VolumeId) -> Result<Manifest, Refusal> {
@@ -327,7 +341,8 @@ impl Admin {
 
     /// Deletes a volume that nobody uses:
     ///
-    /// 1. Keep clients away and close the volume. A power cut leaves it as it was.
+    /// 1. Keep clients away and close the volume. A power cut leaves it as it was. Of what is too damaged
+    ///    to tell which host has it, no host can serve anything.
     /// 2. Delete its snapshots, if they are to go, its name and its objects. A power cut after the
     ///    name is gone leaves garbage.
     /// 3. Remove its log, which no volume will ever look for again.
@@ -338,6 +353,11 @@ impl Admin {
         snapshots: bool,
     ) -> Result<Answer, Refusal> {
         let local = &self.local;
+        match self.manifest(name, id).await {
+            Ok(manifest) => self.must_be_ours(&manifest, not_deleted)?,
+            Err(unknown) if unknown.kind != ErrorKind::Corrupt => return Err(unknown),
+            Err(_) => {}
+        }
         let Some(_deleting) = local.clients.begin_deleting(id) else {
             return Err(in_use(name));
         };

@@ -57,6 +57,15 @@ pub(super) fn elsewhere(name: &VolumeName, owner: &[u8; 16], tenure: u64) -> Str
     )
 }
 
+/// The same for who wants to delete it.
+pub(crate) fn not_deleted(name: &VolumeName, owner: &[u8; 16], tenure: u64) -> String {
+    let host = host_id::text(owner);
+    format!(
+        "host {host} has volume {name} since incarnation {tenure}: delete or detach it there; if that \
+         host is dead, take the volume over with `krait volume attach {name} --force`, then delete it"
+    )
+}
+
 impl AttachError {
     /// What the caller does about it.
     #[must_use]
@@ -74,7 +83,7 @@ impl AttachError {
 }
 
 /// Whether another host than this one has a volume.
-pub(super) fn is_elsewhere(manifest: &Manifest, host: [u8; 16]) -> bool {
+pub(crate) fn is_elsewhere(manifest: &Manifest, host: [u8; 16]) -> bool {
     manifest.owner != NO_HOST && manifest.owner != host
 }
 
@@ -90,20 +99,10 @@ pub(super) async fn attach(
     let manifest = volumes::manifest(&core.store, id).await;
     let manifest = manifest.map_err(|error| AttachError::manifest(name, &error))?;
     let failed = |source| AttachError::Volume { name: name.clone(), source };
-    if is_elsewhere(&manifest, core.host) {
-        if !force && manifest.promises.fencing.lease().is_none() {
-            let (name, owner) = (name.clone(), manifest.owner);
-            return Err(AttachError::Elsewhere { name, owner, tenure: manifest.tenure.0 });
-        }
-        if let Some(stale) = core.opened(id)
-            && stale.shared().alive().is_ok()
-        {
-            // It has not found out yet. Closing it makes it look.
-            drop(stale);
-            if let Err(error) = core.shut(id).await {
-                log::warn!("volume {name}: {error}");
-            }
-        }
+    let needs_force = manifest.promises.fencing.lease().is_none();
+    if is_elsewhere(&manifest, core.host) && needs_force && !force {
+        let (name, owner) = (name.clone(), manifest.owner);
+        return Err(AttachError::Elsewhere { name, owner, tenure: manifest.tenure.0 });
     }
     let opened = match force {
         true => core.take_over(id).await,

@@ -244,17 +244,24 @@ pub(super) async fn clone(
     let wanted = from.unwrap_or_else(|| SnapshotName::of_clone(id));
     let made = new_snapshot(wanted.clone(), timeout);
     let created_unix_ms = made.created_unix_ms;
-    if is_hidden {
-        snapshot(local, source_name, source, made).await?;
-    }
-    settle(local, source_name, source, timeout).await?;
     let snapshot = wanted.clone();
     let source_of = (source, source_name.clone());
     let new = NewClone { name: name.clone(), id, source: source_of, snapshot, created_unix_ms };
-    let cloned = clones::create(store, new).await;
+    let cloned = async {
+        if is_hidden {
+            self::snapshot(local, source_name, source, made).await?;
+        }
+        settle(local, source_name, source, timeout).await?;
+        Ok::<_, CopyError>(clones::create(store, new).await?)
+    };
+    let cloned = cloned.await;
     if cloned.is_err() && is_hidden {
-        // What is left of it goes with the volume.
-        let _ = snapshot::delete(store, (source, source_name), &wanted, draw()).await;
+        // It may be on its way still, which nobody waits for. What is left of it goes with the volume.
+        let (core, source_name) = (local.core.clone(), source_name.clone());
+        local.core.runtime.spawn(async move {
+            let _ = core.settle(source).await;
+            let _ = snapshot::delete(&core.store, (source, &source_name), &wanted, draw()).await;
+        });
     }
     let cloned = cloned?;
     log::info!("made volume {name}, a clone of {source_name}");

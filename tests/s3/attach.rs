@@ -118,3 +118,50 @@ fn a_host_that_lost_a_volume_gets_it_back_without_a_restart_and_keeps_its_log_as
     assert!(refused.contains("has volume vm"), "{refused}");
     drop(second);
 }
+
+#[test]
+fn a_host_that_did_not_notice_that_it_lost_a_volume_finds_out_before_it_opens_it() {
+    let _alone = alone();
+    let bucket = bucket();
+    let [one, other] = [Host::new(&bucket), Host::new(&bucket)];
+    one.run("volume create vm --size 64M");
+    let [mut first, mut second] = [one.place.serve(SMALL), other.place.serve(SMALL)];
+    for (by_command, byte) in [(true, 1), (false, 2)] {
+        let mut client = connect(&mut first, 1).remove(0);
+        write(&mut client, byte);
+        drop(client);
+        one.run_when_free("volume drain vm");
+        // Nobody writes here, so nothing is published that would meet the other host.
+        other.run("volume attach vm --force");
+        let mut client = connect(&mut second, 1).remove(0);
+        reads(&mut client, byte);
+        write(&mut client, byte + 10);
+        drop(client);
+        if by_command {
+            let (code, said) = one.fail("volume detach vm");
+            assert!(code == Some(10) && said.contains("has volume vm"), "{said}");
+        } else {
+            let refused = first.connect("vm", ReplyMode::Extended).err().expect("it is lost");
+            assert!(refused.to_string().contains("has it since"), "{refused}");
+        }
+        other.run_when_free("volume detach vm");
+        if by_command {
+            one.run("volume attach vm");
+        }
+        let mut client = connect(&mut first, 1).remove(0);
+        reads(&mut client, byte + 10);
+        write(&mut client, byte + 20);
+        drop(client);
+        reads(&mut connect(&mut first, 1).remove(0), byte + 20);
+    }
+    // Nobody deletes what another host has.
+    let [beside, alone] = [&other, &Host::new(&bucket)];
+    for host in [beside, alone] {
+        let (code, said) = host.fail("volume delete vm --yes");
+        assert!(code == Some(10) && said.contains("delete or detach it there"), "{said}");
+    }
+    reads(&mut connect(&mut first, 1).remove(0), 22);
+    one.run_when_free("volume detach vm");
+    other.run("volume delete vm --yes");
+    assert_eq!(one.fail("volume info vm").0, Some(3));
+}

@@ -39,6 +39,8 @@ bugs! {
     FlushStaysLocal = "flush-stays-local",
     /// A FLUSH is answered although the lease has run out.
     LeaseIgnored = "lease-ignored",
+    /// Who opens a volume that is open already does not look whether another host has it by now.
+    StaleOpening = "stale-opening",
     /// A host takes over without waiting for the end of the other one's lease.
     LeaseNotWaitedFor = "lease-not-waited-for",
     /// Nothing vouches for the newest record of a log that is idle.
@@ -85,6 +87,12 @@ bugs! {
     RecoveryWithoutSync = "recovery-without-sync",
     /// A segment is recycled when its chunks are uploaded, before the manifest is published.
     RecycleBeforeManifest = "recycle-before-manifest",
+    /// A name is taken for free while the deletion of the snapshot that had it was cut off.
+    DeletionForgotten = "deletion-forgotten",
+    /// A snapshot that is taken back while it is put is put all the same.
+    TakenBackWhilePut = "taken-back-while-put",
+    /// What goes from memory to the log is stamped with the epoch of the last write.
+    StaleStamp = "stale-stamp",
     /// A cut of nothing is not published, though its log is given back.
     EmptyCutUnpublished = "empty-cut-unpublished",
     /// Opening for writing does not raise the incarnation: two writers do not notice each other.

@@ -18,8 +18,11 @@ fn marker_prefix(volume: VolumeId, name: &SnapshotName) -> String {
     format!("{}deleting/{name}/", volume_prefix(volume))
 }
 
-/// Whether somebody deletes the snapshot of this name, or began to.
-pub(crate) async fn is_being_deleted<S: ObjectStore>(
+/// Whether somebody deletes the snapshot of this name, or began to: then the name is not free.
+///
+/// # Errors
+/// If the store fails.
+pub async fn is_being_deleted<S: ObjectStore>(
     store: &S,
     volume: VolumeId,
     name: &SnapshotName,

@@ -3,18 +3,21 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use chunk::{SnapshotId, VolumeName, clones};
+use chunk::{Manifest, SnapshotId, VolumeName, clones};
 use futures_lite::future::block_on;
 use serde::Serialize;
 
 use super::error::VolumeError;
-use super::{known, random_id, store};
+use super::{Known, known, random_id, store};
 use crate::cli::output;
 use crate::cli::progress::Progress;
 use crate::config::{ByteSize, Settings, StoreUrl};
 use crate::control::lock::make_data_dir;
 use crate::control::{ControlClient, DataDirLock};
+use crate::engine::open::NO_HOST;
 use crate::error::Error;
+use crate::server::attach::is_elsewhere;
+use crate::server::host_id;
 
 /// The JSON output.
 #[derive(Serialize)]
@@ -83,9 +86,17 @@ fn is_confirmed(settings: &Settings, name: &VolumeName) -> Result<bool, Error> {
 /// 2. Delete its log. A power cut before leaves files of an identity that no volume has again.
 fn delete_alone(settings: &Settings, name: &VolumeName, snapshots: bool) -> Result<(), Error> {
     let store = store::open(settings)?;
-    let id = known(&store, name).map(|known| known.id);
-    if let Err(error @ VolumeError::NotFound { .. }) = id {
-        return Err(error.into());
+    match known(&store, name) {
+        Ok(Known { manifest, .. }) => {
+            let host = host_id::peek(&settings.data_dir).unwrap_or(NO_HOST);
+            if is_elsewhere(&manifest, host) {
+                let Manifest { name, owner, tenure, .. } = manifest;
+                return Err(VolumeError::Elsewhere { name, owner, tenure: tenure.0 }.into());
+            }
+        }
+        // What is damaged may go: no host can serve it.
+        Err(VolumeError::NoManifest { .. } | VolumeError::Manifest { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     make_data_dir(&settings.data_dir)?;
     let _lock = DataDirLock::acquire(settings)?;

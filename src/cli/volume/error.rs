@@ -43,6 +43,16 @@ pub enum VolumeError {
         /// The command's store.
         asked: String,
     },
+    /// Another host has what was to be deleted.
+    #[error("{}", crate::server::attach::not_deleted(name, owner, *tenure))]
+    Elsewhere {
+        /// The volume.
+        name: VolumeName,
+        /// The host.
+        owner: [u8; 16],
+        /// Its first opening.
+        tenure: u64,
+    },
     /// Deleting was not confirmed.
     #[error("volume {name} is not deleted: type its name when asked, or add --yes")]
     Unconfirmed {
@@ -165,6 +175,7 @@ impl VolumeError {
             | Self::SnapshotOfWhat
             | Self::Twice { .. }
             | Self::GcUnclear => ErrorKind::Invalid,
+            Self::Elsewhere { .. } => ErrorKind::Fenced,
             Self::Unchecked { .. } | Self::SnapshotsComing { .. } => ErrorKind::Retry,
             Self::NoManifest { .. }
             | Self::Manifest { .. }

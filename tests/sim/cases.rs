@@ -1,0 +1,232 @@
+//! Cases: what a world comes upon too seldom, played out on the simulated disk and store.
+//!
+//! Each is a test of its own, and the way to find the bug that is planted for it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk::ids::volume_prefix;
+use chunk::snapshot::read_header;
+use chunk::{ObjectName, ObjectStore, Promises, SnapshotId, SnapshotName, VolumeName, catalog};
+use krait::engine::core::Core;
+use krait::engine::limits::Tuning;
+use krait::engine::mesh::CoreId;
+use krait::engine::snapshot::NewSnapshot;
+use krait::engine::volume::Volume;
+use krait::sim::{Bucket, Budget, Drive, Executor, Host, PowerLoss, Scenario, SimEnv};
+use wal::runtime::Runtime as _;
+use wal::{BLOCK_BYTES, VolumeId};
+
+const VOLUME: VolumeId = VolumeId([7; 16]);
+const BLOCKS: u64 = 4096;
+const SEED: u64 = 3;
+
+type Found<T = ()> = Result<T, String>;
+type Case = Rc<Core<SimEnv>>;
+
+/// Writes stay in memory until they are flushed, segments are small, and cuts come when they are asked
+/// for.
+fn tuning() -> Tuning {
+    Tuning {
+        cache_blocks: 1024,
+        unlogged_blocks: 700,
+        cut_unlogged_blocks: u64::MAX,
+        pace_least: u64::MAX,
+        absorb_after: Duration::ZERO,
+        segment_blocks: 24,
+        segments: 100,
+        rpo_age: Duration::from_secs(36_000),
+        ..Tuning::default()
+    }
+}
+
+/// Hosts that have one bucket, and one core each.
+struct Land {
+    executor: Executor,
+    bucket: Bucket,
+}
+
+/// A host with its disk.
+struct Post {
+    host: Host,
+    drive: Drive,
+    core: Case,
+}
+
+impl Land {
+    /// With a volume of which nothing is written.
+    fn new() -> Self {
+        let executor = Executor::new(SEED, false);
+        let bucket = Bucket::new(&executor, SEED);
+        let land = Self { executor, bucket };
+        let first = land.post(0);
+        land.run(&first, async |core| {
+            let new = catalog::NewVolume {
+                name: VolumeName::new("world").expect("a name"),
+                id: VOLUME,
+                size_bytes: BLOCKS * BLOCK_BYTES as u64,
+                stripe_shift: wal::layout::MIN_STRIPE_SHIFT,
+                promises: Promises::default(),
+                created_unix_ms: 0,
+            };
+            catalog::create(&core.store, new).await.expect("a sound store");
+        });
+        land
+    }
+
+    /// A host of this number with an empty disk.
+    fn post(&self, number: u8) -> Post {
+        self.boot(number, Drive::new(&self.executor, SEED + u64::from(number)))
+    }
+
+    fn boot(&self, number: u8, drive: Drive) -> Post {
+        let sizes = Scenario::calm().tuning;
+        let host = Host::boot(&self.executor, &drive, &self.bucket, 1, sizes, BLOCKS);
+        let part = host.cores[0].clone();
+        let mesh = host.mesh().remove(0);
+        let id = [number + 1; 16];
+        let core = Core::new(part.disk, part.store, part.runtime.clone(), mesh, tuning(), id);
+        part.runtime.spawn(core.clone().serve());
+        Post { host, drive, core }
+    }
+
+    /// Does something on the core of a host, to its end.
+    fn run<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        post: &Post,
+        work: impl FnOnce(Case) -> F,
+    ) -> T {
+        let done = Rc::new(RefCell::new(None));
+        let (work, place) = (work(post.core.clone()), done.clone());
+        self.executor.spawn(post.host.process(), CoreId(0), async move {
+            let result = work.await;
+            place.replace(Some(result));
+        });
+        let budget = Budget { steps: 10_000_000, span: Duration::from_secs(36_000) };
+        self.executor.run(budget, || done.borrow().is_some()).expect("it ends");
+        done.take().expect("it ended")
+    }
+
+    /// The process dies, and another one begins.
+    fn kill(&self, post: Post, number: u8) -> Post {
+        self.executor.kill(post.host.process());
+        self.bucket.settle_kill(post.host.process());
+        post.drive.settle_power_loss(PowerLoss::KeepAll);
+        self.boot(number, post.drive)
+    }
+}
+
+async fn write(volume: &Volume<SimEnv>, first: u64, byte: u8, blocks: usize) {
+    let body = Bytes::from(vec![byte; blocks * BLOCK_BYTES]);
+    volume.write(first * BLOCK_BYTES as u64, body).await.expect("a sound volume");
+}
+
+async fn expect(volume: &Volume<SimEnv>, first: u64, byte: u8) -> Found {
+    let read = volume.read(first * BLOCK_BYTES as u64, BLOCK_BYTES).await;
+    match read.expect("a sound volume").first() {
+        Some(found) if *found == byte => Ok(()),
+        found => Err(format!("block {first} begins with {found:?} instead of {byte}")),
+    }
+}
+
+/// A host that lost a volume, and did not notice as nobody wrote to it, opens it again when it was given
+/// back.
+pub fn a_lost_volume_is_not_opened_as_it_was() -> Found {
+    let land = Land::new();
+    let [one, other] = [land.post(0), land.post(1)];
+    land.run(&one, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it opens");
+        write(&volume, 0, 1, 1).await;
+        core.drain(volume.number()).await.expect("a sound store");
+    });
+    land.run(&other, async |core| {
+        let volume = core.take_over(VOLUME).await.expect("it opens");
+        write(&volume, 0, 2, 1).await;
+        core.shut(VOLUME).await.expect("a sound store");
+    });
+    land.run(&one, async |core| {
+        let volume = core.attach(VOLUME).await.map_err(|error| error.to_string())?;
+        expect(&volume, 0, 2).await
+    })
+}
+
+/// An epoch ends, and what tells the shard is late; meanwhile its log, which is idle, gets a mark of the
+/// next one, and then what was written before.
+pub fn epochs_do_not_fall_behind_a_mark() -> Found {
+    let land = Land::new();
+    let post = land.post(0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it opens");
+        write(&volume, 0, 1, 1).await;
+        volume.flush().await.expect("a sound disk");
+        core.runtime.sleep(Duration::from_millis(4500)).await;
+        write(&volume, 1, 2, 1).await;
+        volume.shared().end_epoch();
+        core.runtime.sleep(Duration::from_secs(2)).await;
+        volume.flush().await.expect("a sound disk");
+    });
+    let post = land.kill(post, 0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.map_err(|error| error.to_string())?;
+        expect(&volume, 0, 1).await?;
+        expect(&volume, 1, 2).await
+    })
+}
+
+fn new_snapshot() -> NewSnapshot {
+    NewSnapshot {
+        id: SnapshotId([1; 16]),
+        name: SnapshotName::new("before").expect("a name"),
+        created_unix_ms: 1,
+        patience: Duration::from_secs(100),
+    }
+}
+
+/// The deletion of a snapshot was cut off after it was gone: its name is not free.
+pub fn a_snapshot_that_was_made_is_there() -> Found {
+    let land = Land::new();
+    let post = land.post(0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it opens");
+        let new = new_snapshot();
+        let marker = format!("{}deleting/{}/00", volume_prefix(VOLUME), new.name);
+        let marker = ObjectName::new(marker).expect("a name");
+        core.store.put(&marker, vec![1]).await.expect("a sound store");
+        write(&volume, 0, 1, 1).await;
+        let made = core.snapshot(volume.number(), new.clone()).await;
+        core.settle(VOLUME).await.expect("a sound store");
+        let found = read_header(&core.store, VOLUME, &new.name).await.expect("a sound store");
+        match (made, found) {
+            (Ok(_), None) => Err("the snapshot was made, and is not there".to_owned()),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// A snapshot is taken back at any time on its way to the store.
+pub fn a_snapshot_that_was_taken_back_is_not_there() -> Found {
+    for millis in 0..40 {
+        let land = Land::new();
+        let post = land.post(0);
+        land.run(&post, async move |core| {
+            let volume = core.attach(VOLUME).await.expect("it opens");
+            write(&volume, 0, 1, 1).await;
+            let made = core.snapshot(volume.number(), new_snapshot()).await.expect("it is made");
+            core.runtime.sleep(Duration::from_millis(millis)).await;
+            core.take_back(volume.number(), &made).await.expect("a sound store");
+            core.settle(VOLUME).await.expect("a sound store");
+            core.runtime.sleep(Duration::from_secs(10)).await;
+            let found = read_header(&core.store, VOLUME, &made.name).await.expect("it is sound");
+            match found {
+                Some(_) => {
+                    Err(format!("a snapshot is there that was taken back after {millis} ms"))
+                }
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
+}
