@@ -148,3 +148,8 @@ fn a_snapshot_that_was_made_is_there() {
 fn a_snapshot_that_was_taken_back_is_not_there() {
     cases::a_snapshot_that_was_taken_back_is_not_there().expect("it is gone");
 }
+
+#[test]
+fn a_map_that_cannot_be_folded_has_its_limit() {
+    cases::a_map_that_cannot_be_folded_has_its_limit().expect("the log keeps the rest");
+}

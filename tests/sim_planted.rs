@@ -73,6 +73,7 @@ fn find(bug: Bug) -> Option<(u64, String)> {
         Bug::SpaceNotLookedFor => fill(2, 60),
         Bug::EmptyCutUnpublished => empty(),
         Bug::StaleOpening => cases::a_lost_volume_is_not_opened_as_it_was(),
+        Bug::UnfoldedWithoutLimit => cases::a_map_that_cannot_be_folded_has_its_limit(),
         Bug::StaleStamp => cases::epochs_do_not_fall_behind_a_mark(),
         Bug::DeletionForgotten => cases::a_snapshot_that_was_made_is_there(),
         Bug::TakenBackWhilePut => cases::a_snapshot_that_was_taken_back_is_not_there(),

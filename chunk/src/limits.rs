@@ -74,8 +74,9 @@ pub const MAX_VOLUME_BLOCKS: u64 = MAX_VOLUME_BYTES / BLOCK_BYTES as u64;
 /// Shards that one server deals a volume to, at most.
 pub const MAX_SHARDS: u16 = 1024;
 
-/// Chunks that a manifest may list as not folded into pages. Folding starts long before.
-pub const MAX_UNFOLDED_CHUNKS: usize = 4096;
+/// Chunks that a manifest may list as not folded into pages: 128 GiB of one cut. Folding starts long
+/// before, where it can.
+pub const MAX_UNFOLDED_CHUNKS: usize = 1 << 15;
 
 /// Bytes of the largest manifest.
 pub const MAX_MANIFEST_BYTES: usize = 2 << 20;

@@ -49,8 +49,9 @@ pub const MAX_DEFAULT_WAL: ByteSize = ByteSize::gib(4);
 /// Part of the free disk that the log of one volume takes unless told otherwise.
 pub const DEFAULT_WAL_DIVISOR: u64 = 10;
 
-/// Largest log.
-pub const MAX_WAL: ByteSize = ByteSize::gib(1 << 20);
+/// Largest log: a cut may have all of it, and a manifest can name twice as many chunks. The smallest one of
+/// many cores with large segments may be larger.
+pub const MAX_WAL: ByteSize = ByteSize::gib(64);
 
 /// Part of the free disk that the cache of a remote store takes unless told otherwise.
 pub const DISK_CACHE_DIVISOR: u64 = 10;
@@ -99,8 +100,8 @@ const _: () = assert!(MIN_MEMORY.0 <= MAX_DEFAULT_MEMORY.0);
 const _: () = assert!(MIN_DEFAULT_WAL.0 <= MAX_DEFAULT_WAL.0 && MAX_DEFAULT_WAL.0 <= MAX_WAL.0);
 const _: () = assert!(MIN_SEGMENT.0.is_multiple_of(SEGMENT_UNIT.0));
 const _: () = assert!(
-    MAX_SEGMENT.0 * MIN_SEGMENTS_PER_CORE * MAX_CORES as u64 <= MAX_WAL.0,
-    "every allowed segment and core count has an allowed log"
+    2 * MAX_WAL.0 <= (chunk::limits::MAX_UNFOLDED_CHUNKS as u64) << 22,
+    "a manifest can name the chunks of two cuts that have all of a log"
 );
 const _: () = assert!(MAX_CORES <= chunk::limits::MAX_SHARDS, "a core is a shard of each volume");
 

@@ -263,7 +263,7 @@ impl Resolver<'_> {
         let reason = Source::Default("a tenth of the free disk, 256 MiB to 4 GiB");
         let found = self.parsed(Key::WalCap, || (default, reason))?;
         let why = "four segments for each core at least";
-        self.sized(Key::WalCap, found, (floor, limits::MAX_WAL), why)
+        self.sized(Key::WalCap, found, (floor, limits::MAX_WAL.max(floor)), why)
     }
 
     fn gc_grace(&mut self) -> Result<Duration, ConfigError> {

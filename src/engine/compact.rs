@@ -126,6 +126,7 @@ impl<E: Env> Coordinator<E> {
         if chunks.is_empty() {
             return Ok(0);
         }
+        self.make_room_for(chunks.len()).await?;
         self.publish(|manifest| {
             manifest.unfolded.extend(chunks.iter().map(|index| index.info().id));
         })

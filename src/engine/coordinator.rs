@@ -239,7 +239,13 @@ impl<E: Env> Coordinator<E> {
                 }
                 // The volume is stopped: who publishes sees to that.
                 Err(VolumeError::Fenced { .. }) => {}
-                Err(_) => {
+                Err(error) => {
+                    if pause == RETRY_FIRST {
+                        let volume = self.shared.volume;
+                        log::warn!(
+                            "volume {volume}: uploading failed, and is tried again: {error}"
+                        );
+                    }
                     self.urgent.set(true);
                     self.core.runtime.sleep(pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);

@@ -53,6 +53,7 @@ impl<E: Env> Coordinator<E> {
             rests.extend(rest);
         }
         chunks.extend(self.pack(epoch, rests).await?);
+        self.make_room_for(chunks.len()).await?;
         if let Some(named) = &named {
             self.publish_named(named, positions, &chunks).await?;
         } else if !chunks.is_empty() || self.lags.get() || self.is_behind(&positions) {

@@ -287,6 +287,7 @@ impl<E: Env> Coordinator<E> {
         }
         chunks.extend(self.pack(cut, rests).await?);
         if !chunks.is_empty() {
+            self.make_room_for(chunks.len()).await?;
             self.publish(|manifest| {
                 manifest.unfolded.extend(chunks.iter().map(|index| index.info().id));
             })

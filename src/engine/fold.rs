@@ -162,6 +162,30 @@ impl<E: Env> Coordinator<E> {
         }
     }
 
+    /// Sees to it that a manifest has room for so many chunks that are not folded: where folding failed
+    /// for long, it is tried once more before there are too many.
+    ///
+    /// # Errors
+    /// As folding; what would be published waits in the log then, and the manifest stays sound.
+    pub(super) async fn make_room_for(&self, chunks: usize) -> Result<(), VolumeError> {
+        let most = self.core.tuning.unfolded_chunks;
+        if planted::is(Bug::UnfoldedWithoutLimit)
+            || self.newest.borrow().1.unfolded.len() + chunks <= most
+        {
+            return Ok(());
+        }
+        self.fold_now().await?;
+        match chunks <= most {
+            true => Ok(()),
+            // The cap of the log keeps cuts far smaller.
+            false => Err(VolumeError::Corrupt {
+                volume: self.shared.volume.to_string(),
+                lba: 0,
+                found: format!("{chunks} chunks at once are more than a manifest may name, {most}"),
+            }),
+        }
+    }
+
     /// Folds, so that the map is in pages and nowhere else.
     pub(super) async fn fold_now(&self) -> Result<(), VolumeError> {
         if self.newest.borrow().1.unfolded.is_empty() {

@@ -1,7 +1,7 @@
 //! Every bound of the engine, with the reason for its size.
 
 use chunk::Compression;
-use chunk::limits::MAX_PAYLOAD_BLOCKS;
+use chunk::limits::{MAX_PAYLOAD_BLOCKS, MAX_UNFOLDED_CHUNKS};
 use std::time::Duration;
 use wal::BLOCK_BYTES;
 use wal::limits::ENTRY_MAX_BLOCKS;
@@ -311,6 +311,8 @@ pub struct Tuning {
     pub rpo_age: Duration,
     /// Unfolded chunks that make a fold due.
     pub fold_chunks: usize,
+    /// Most of them, whatever happens: 32,768, less only in tests.
+    pub unfolded_chunks: usize,
     /// Payload blocks of a full chunk.
     pub chunk_blocks: u32,
     /// Objects that one core builds and uploads at a time, over all its volumes.
@@ -370,6 +372,7 @@ impl Default for Tuning {
             rpo_bytes: 64 << 20,
             rpo_age: Duration::from_secs(10),
             fold_chunks: 128,
+            unfolded_chunks: MAX_UNFOLDED_CHUNKS,
             chunk_blocks: MAX_PAYLOAD_BLOCKS,
             uploads: 8,
             read_ahead_blocks: 0,

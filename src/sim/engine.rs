@@ -78,6 +78,7 @@ fn tuning(wanted: &scenario::Tuning) -> Tuning {
         rpo_bytes: wanted.cut_blocks * wal::BLOCK_BYTES as u64,
         rpo_age: wanted.cut_every,
         fold_chunks: wanted.fold_after as usize,
+        unfolded_chunks: chunk::limits::MAX_UNFOLDED_CHUNKS,
         chunk_blocks: wanted.chunk_blocks as u32,
         read_ahead_blocks: wanted.read_ahead_blocks,
         fetch_bytes: FETCH_WINDOW_LEAST,

@@ -74,6 +74,25 @@ fn what_was_changed_is_found_and_not_handed_out() {
 }
 
 #[test]
+fn nothing_is_overwritten_that_somebody_may_need() {
+    let shell = Shell::new();
+    tree(&shell);
+    // As file systems that leave the start to boot loaders.
+    let mut image = vec![0; 16 << 20];
+    image[64 << 10] = 1;
+    fs::write(shell.path().join("raw"), &image).unwrap();
+    shell.ok("import other raw");
+    says(&shell.fails(4, "sfs put dir --volume other"), "add --overwrite");
+    shell.ok("export other same");
+    assert_eq!(fs::read(shell.path().join("same")).unwrap(), image);
+    shell.ok("sfs put dir --volume other --overwrite");
+    // What does not fit takes nothing away.
+    fs::write(shell.path().join("dir/too-large"), vec![1; 16 << 20]).unwrap();
+    says(&shell.fails(2, "sfs put dir --volume other"), "volume resize");
+    assert_eq!(shell.json("sfs verify other --json")["files"], 3);
+}
+
+#[test]
 fn wrong_inputs_give_one_line() {
     let shell = Shell::new();
     fs::create_dir(shell.path().join("dir")).unwrap();
@@ -81,6 +100,6 @@ fn wrong_inputs_give_one_line() {
     shell.ok("volume create small --size 8K");
     says(&shell.fails(3, "sfs put dir --volume none"), "no volume is named none");
     says(&shell.fails(3, "sfs put missing --volume small"), "list missing");
-    says(&shell.fails(2, "sfs put dir --volume small"), "larger than the 8 KiB of the volume");
+    says(&shell.fails(2, "sfs put dir --volume small"), "takes 20 KiB and the volume has 8 KiB");
     says(&shell.fails(3, "sfs verify small"), "there is no file system");
 }

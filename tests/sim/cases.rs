@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunk::ids::volume_prefix;
 use chunk::snapshot::read_header;
-use chunk::{ObjectName, ObjectStore, Promises, SnapshotId, SnapshotName, VolumeName, catalog};
+use chunk::{Manifest, ObjectName, ObjectStore, Promises, SnapshotId, SnapshotName, VolumeName};
+use chunk::{catalog, manifest_log};
+use futures_lite::future;
 use krait::engine::core::Core;
 use krait::engine::limits::Tuning;
 use krait::engine::mesh::CoreId;
@@ -39,6 +41,8 @@ fn tuning() -> Tuning {
         segment_blocks: 24,
         segments: 100,
         rpo_age: Duration::from_secs(36_000),
+        fold_chunks: 2,
+        unfolded_chunks: 8,
         ..Tuning::default()
     }
 }
@@ -229,4 +233,43 @@ pub fn a_snapshot_that_was_taken_back_is_not_there() -> Found {
         })?;
     }
     Ok(())
+}
+
+/// A map page is damaged, so that the map cannot be folded, while more and more is written elsewhere.
+pub fn a_map_that_cannot_be_folded_has_its_limit() -> Found {
+    let land = Land::new();
+    let post = land.post(0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it opens");
+        for byte in 1..4 {
+            write(&volume, 0, byte, 1).await;
+            core.drain(volume.number()).await.expect("a sound store");
+        }
+        core.runtime.sleep(Duration::from_secs(5)).await;
+    });
+    let objects = land.bucket.objects();
+    let maps: Vec<_> = objects.into_iter().filter(|(name, _)| name.contains("/maps/")).collect();
+    assert!(!maps.is_empty(), "it was folded");
+    for (name, bytes) in &maps {
+        land.bucket.tamper(name, Some(vec![0xAA; *bytes as usize]));
+    }
+    let unfolded = land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it is open");
+        for block in 1..20 {
+            write(&volume, block, 9, 1).await;
+            volume.flush().await.expect("a sound disk");
+            let drain = async { core.drain(volume.number()).await.expect("it goes on") };
+            future::or(drain, core.runtime.sleep(Duration::from_secs(10))).await;
+        }
+        let newest = manifest_log::latest(&core.store, VOLUME).await.expect("a sound store");
+        let (_, body) = newest.expect("a volume");
+        Manifest::decode(&body).expect("it is sound").1.unfolded.len()
+    });
+    if unfolded > tuning().unfolded_chunks {
+        return Err(format!("{unfolded} chunks are not folded"));
+    }
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it is open");
+        expect(&volume, 19, 9).await
+    })
 }

@@ -87,6 +87,8 @@ bugs! {
     RecoveryWithoutSync = "recovery-without-sync",
     /// A segment is recycled when its chunks are uploaded, before the manifest is published.
     RecycleBeforeManifest = "recycle-before-manifest",
+    /// A map that cannot be folded grows in the manifest without limit.
+    UnfoldedWithoutLimit = "unfolded-without-limit",
     /// A name is taken for free while the deletion of the snapshot that had it was cut off.
     DeletionForgotten = "deletion-forgotten",
     /// A snapshot that is taken back while it is put is put all the same.

@@ -182,6 +182,11 @@ pub fn encode(entries: &[Entry], at: u64) -> Result<(Vec<u8>, Head), SfsError> {
     Ok((out, head))
 }
 
+/// Bytes of an entry with this path.
+pub fn entry_bytes(path: &str) -> usize {
+    ENTRY_BYTES + path.len()
+}
+
 /// Reads the entries that a head announces.
 ///
 /// # Errors

@@ -20,8 +20,8 @@ use crate::error::Error;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// Puts what is below a directory into a volume: contents, entries and head, in this order, so that
-/// a power cut leaves all of it or no file system.
+/// Puts what is below a directory into a volume, see `FORMAT.md`: a power cut leaves all of it, or an
+/// empty file system.
 pub(super) fn put(
     settings: &Settings,
     dir: &Path,
@@ -33,7 +33,7 @@ pub(super) fn put(
     let progress = Progress::start(format!("putting {} files into {volume}", items.len()));
     reach(settings, true, |address| {
         let mut disk = Disk::open(address, volume.as_str())?;
-        make_room(&mut disk, overwrite)?;
+        make_room(&mut disk, needed(&items), overwrite)?;
         let (mut at, mut entries) = (BLOCK, Vec::with_capacity(items.len()));
         for item in items {
             let entry = put_item(&mut disk, dir, item, at)?;
@@ -53,24 +53,47 @@ pub(super) fn put(
     })
 }
 
-/// Takes away the head that was there; refuses a volume that has something else, unless told.
-fn make_room(disk: &mut Disk, overwrite: bool) -> Result<(), TransferError> {
-    if disk.size() < BLOCK {
-        return Err(TransferError::TooLong { size: ByteSize(disk.size()) });
+/// Bytes of the volume that items take.
+fn needed(items: &[Item]) -> u64 {
+    let contents = items.iter().map(|item| item.bytes.next_multiple_of(BLOCK));
+    let entries: usize = items.iter().map(|item| format::entry_bytes(&item.path)).sum();
+    BLOCK + contents.sum::<u64>() + (entries as u64).next_multiple_of(BLOCK)
+}
+
+/// Leaves an empty file system and nothing else; refuses a volume that is too small, or has something
+/// else, unless told.
+fn make_room(disk: &mut Disk, needed: u64, overwrite: bool) -> Result<(), TransferError> {
+    let size = disk.size();
+    if size < needed {
+        return Err(TransferError::NoRoom { needed: ByteSize(needed), size: ByteSize(size) });
     }
-    let before = disk.read(0, BLOCK_BYTES)?;
-    let is_free = before.iter().all(|byte| *byte == 0);
-    let is_ours = !matches!(Head::decode(&before, disk.size()), Err(SfsError::None));
-    if !is_free && !is_ours && !overwrite {
+    let is_ours = !matches!(Head::decode(&disk.read(0, BLOCK_BYTES)?, size), Err(SfsError::None));
+    if !is_ours && !overwrite && has_data(disk)? {
         return Err(TransferError::Occupied);
     }
-    disk.zero(0, BLOCK)?;
+    let (_, empty) = format::encode(&[], BLOCK)?;
+    write(disk, 0, &empty.encode())?;
+    disk.flush()?;
+    disk.zero(BLOCK, size - BLOCK)?;
     disk.flush()
+}
+
+/// Whether anything was written to a volume, and not trimmed since.
+fn has_data(disk: &mut Disk) -> Result<bool, TransferError> {
+    let mut at = 0;
+    while at < disk.size() {
+        let runs = disk.runs(at, disk.size() - at)?;
+        if runs.iter().any(|(_, is_data)| *is_data) {
+            return Ok(true);
+        }
+        at += runs.iter().map(|(bytes, _)| bytes).sum::<u64>();
+    }
+    Ok(false)
 }
 
 /// Puts one file, directory or link, whose content begins at `at`.
 fn put_item(disk: &mut Disk, dir: &Path, item: Item, at: u64) -> Result<Entry, TransferError> {
-    let Item { path, kind, mode } = item;
+    let Item { path, kind, mode, .. } = item;
     let place = dir.join(&path);
     let (mut bytes, mut crc) = (0, 0);
     let mut take = |content: &[u8]| {
@@ -106,7 +129,9 @@ fn write(disk: &mut Disk, at: u64, content: &[u8]) -> Result<(), TransferError> 
     let mut blocks = content.to_vec();
     blocks.resize(content.len().next_multiple_of(BLOCK_BYTES), 0);
     if at + blocks.len() as u64 > disk.size() {
-        return Err(TransferError::TooLong { size: ByteSize(disk.size()) });
+        // It grew meanwhile.
+        let (needed, size) = (at + blocks.len() as u64, disk.size());
+        return Err(TransferError::NoRoom { needed: ByteSize(needed), size: ByteSize(size) });
     }
     disk.write(at, &blocks)
 }

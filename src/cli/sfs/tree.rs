@@ -20,6 +20,8 @@ pub(super) struct Item {
     pub(super) path: String,
     pub(super) kind: Kind,
     pub(super) mode: u32,
+    /// Bytes of its content.
+    pub(super) bytes: u64,
 }
 
 /// All that is below a directory, in the order of paths; and the paths of what is neither file,
@@ -49,7 +51,8 @@ pub(super) fn walk(root: &Path) -> Result<(Vec<Item>, Vec<String>), TransferErro
             if kind == Kind::Directory {
                 waiting.push(path);
             }
-            items.push(Item { path: text, kind, mode });
+            let bytes = if kind == Kind::Directory { 0 } else { stat.len() };
+            items.push(Item { path: text, kind, mode, bytes });
         }
     }
     items.sort_by(|a, b| a.path.cmp(&b.path));

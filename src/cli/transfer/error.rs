@@ -114,6 +114,16 @@ pub enum TransferError {
         /// The directory.
         path: PathBuf,
     },
+    /// The volume is smaller than what shall go into it.
+    #[error(
+        "the directory takes {needed} and the volume has {size}: `krait volume resize` makes it larger"
+    )]
+    NoRoom {
+        /// Bytes that are needed.
+        needed: ByteSize,
+        /// The volume's size.
+        size: ByteSize,
+    },
     /// The volume has something else in it.
     #[error("the volume has something else in it: add --overwrite if nobody needs it")]
     Occupied,
@@ -219,6 +229,7 @@ impl TransferError {
             Self::TargetExists { .. } => ErrorKind::Exists,
             Self::SizeNeeded
             | Self::TooLong { .. }
+            | Self::NoRoom { .. }
             | Self::Size(_)
             | Self::NameTooLong { .. }
             | Self::Pipe
