@@ -287,15 +287,25 @@ pub fn encode_name(name: &VolumeName, volume: VolumeId) -> Vec<u8> {
 /// # Errors
 /// If the bytes are not such an object, or one of another name.
 pub fn decode_name(bytes: &[u8], name: &VolumeName) -> Result<VolumeId, FormatError> {
+    match decode_any_name(bytes)? {
+        (found, volume) if found == name.as_str() => Ok(volume),
+        _ => Err(FormatError::Identity { what: NAME.what, field: "name" }),
+    }
+}
+
+/// Reads an object that gives some volume some name.
+///
+/// # Errors
+/// If the bytes are not such an object.
+pub fn decode_any_name(bytes: &[u8]) -> Result<(String, VolumeId), FormatError> {
     let (mut fields, _) = NAME.open(bytes)?;
     let volume = VolumeId(fields.array()?);
     let length = fields.u16()?;
     let found = fields.take(length.into())?;
-    if found != name.as_str().as_bytes() {
-        return Err(FormatError::Identity { what: NAME.what, field: "name" });
-    }
+    let name = std::str::from_utf8(found).map_err(|_| fields.field("name", length.into()))?;
+    let name = name.to_owned();
     fields.finish()?;
-    Ok(volume)
+    Ok((name, volume))
 }
 
 impl CreateError {

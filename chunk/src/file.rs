@@ -9,7 +9,7 @@ mod open_files;
 mod staging;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,6 +37,20 @@ impl FileStore {
         let directory = Directory::open(root).map_err(|source| StoreError::Io {
             action: "open store",
             object,
+            source,
+        })?;
+        Ok(Self { directory: Arc::new(directory), workers })
+    }
+
+    /// Opens the store in `root` to look at it: it must be there, and may be on a file system that takes no
+    /// writes. Blocks.
+    ///
+    /// # Errors
+    /// If it is no directory, or may not be read.
+    pub fn open_to_read(root: &Path, workers: Workers) -> Result<Self, StoreError> {
+        let directory = Directory::open_to_read(root).map_err(|source| StoreError::Io {
+            action: "open store",
+            object: root.display().to_string(),
             source,
         })?;
         Ok(Self { directory: Arc::new(directory), workers })

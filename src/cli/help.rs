@@ -203,10 +203,11 @@ clone is opened, separated and given back. Exit code 10: another host has it.";
 
 pub(super) const INSPECT: &str = "\
 Examples:
-  krait inspect krait-data/wal/*/0.wal
+  krait inspect krait-data/wal/4f0c.../00000001-00000001.wal
   krait inspect --json krait-data/store/names/vm1
 
-Exit code 6: the file is damaged or none of Krait's.";
+Exit code 6: the file is damaged. That a segment of the log has remains of its earlier use and ends in
+a torn record is no damage: both are shown. Exit code 2: it is none of Krait's.";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:

@@ -4,6 +4,7 @@
 mod chunk_object;
 mod manifest;
 mod map_parts;
+mod name;
 mod segment;
 mod snapshot;
 
@@ -11,7 +12,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use chunk::{ChunkIndex, FormatError, Manifest, Snapshot, map_object};
+use chunk::{ChunkIndex, FormatError, Manifest, Snapshot, catalog, map_object};
 use wal::disk::DiskError;
 
 use crate::error::{Error, ErrorKind};
@@ -23,7 +24,7 @@ const MAX_OBJECT: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// None of the formats.
-    #[error("{}: this is no file of Krait's: give a WAL segment, chunk, map object, manifest or snapshot", path.display())]
+    #[error("{}: this is no file of Krait's: give a WAL segment, chunk, map object, manifest, snapshot or name", path.display())]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -93,6 +94,9 @@ pub(super) fn inspect(path: &Path, json: bool) -> Result<(), Error> {
     }
     if let Some(parts) = tries.look(map_object::parts(&object))?.filter(|it| !it.is_empty()) {
         return map_parts::show(&parts, json);
+    }
+    if let Some((name, volume)) = tries.look(catalog::decode_any_name(&object))? {
+        return name::show(name, volume, json);
     }
     Err(tries.verdict(&object).into())
 }

@@ -5,6 +5,7 @@ pub mod error;
 mod export;
 mod image;
 mod import;
+mod interrupt;
 
 use crate::cli::volume::store;
 use crate::config::{Listen, Settings};

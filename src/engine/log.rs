@@ -244,8 +244,9 @@ impl<E: Env> Log<E> {
             file.handle()
         };
         let at = u64::from(place.block()) * BLOCK_BYTES as u64;
-        let bytes = file.file().read_at(at, usize::from(place.blocks()) * BLOCK_BYTES).await?;
+        let read = file.file().read_at(at, usize::from(place.blocks()) * BLOCK_BYTES).await;
         self.let_go(file);
+        let bytes = read?;
         let is_sound = payload_crc(entry, &bytes) == place.crc();
         if !is_sound && !planted::is(Bug::NoPayloadChecksum) {
             return Err(VolumeError::Corrupt {

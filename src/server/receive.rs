@@ -141,6 +141,8 @@ fn serve_input<S: ByteStream>(
                 if let Some(pause) = perform(connection, tag, command, payload, granted) {
                     return Ok(pause);
                 }
+                // One that came without it after all: the next request is of another length.
+                granted.take();
                 input.consume(whole);
             }
         }

@@ -61,10 +61,31 @@ impl OpenError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Store(error) | Self::Proof(ProofError::Store(error)) => error.kind().into(),
+            Self::Store(error) | Self::Proof(ProofError::Store(error)) => kind_of(error),
             Self::S3(_) | Self::Proof(_) => ErrorKind::Invalid,
             Self::Threads(error) => ErrorKind::of_io(error),
         }
+    }
+}
+
+/// What somebody does about a store that cannot be opened. While a server runs that is to try again, as
+/// keys and permissions get mended; here it would be in vain.
+fn kind_of(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::Remote { failure, .. } => match &failure.cause {
+            RemoteCause::Credentials { .. } | RemoteCause::Denied { .. } => ErrorKind::Denied,
+            RemoteCause::Refused { answer } if answer.status == 404 => ErrorKind::NotFound,
+            RemoteCause::ClockSkew { .. }
+            | RemoteCause::Refused { .. }
+            | RemoteCause::Redirect { .. }
+            | RemoteCause::Malformed { .. } => ErrorKind::Invalid,
+            _ => error.kind().into(),
+        },
+        StoreError::Io { source, .. } => match ErrorKind::of_io(source) {
+            ErrorKind::Io => ErrorKind::Invalid,
+            kind => kind,
+        },
+        _ => error.kind().into(),
     }
 }
 
@@ -103,7 +124,7 @@ macro_rules! ask {
 }
 
 impl AnyStore {
-    /// Opens the store of the settings; a directory is made if it is missing. Blocks, and starts
+    /// Opens the store of the settings; to write, a directory is made if it is missing. Blocks, and starts
     /// threads: call it before any thread is bound to a core.
     ///
     /// # Errors
@@ -111,7 +132,10 @@ impl AnyStore {
     /// not honour conditions and that was not accepted.
     pub fn open(settings: &Settings, access: Access, workers: Workers) -> Result<Self, OpenError> {
         let place = match &settings.store {
-            StoreUrl::File(root) => Place::File(FileStore::open(root, workers)?),
+            StoreUrl::File(root) => Place::File(match access {
+                Access::Write => FileStore::open(root, workers)?,
+                Access::Read => FileStore::open_to_read(root, workers)?,
+            }),
             StoreUrl::Memory => Place::Memory(MemoryStore::new()),
             StoreUrl::S3 { bucket, prefix } => {
                 let threads = S3Threads::start(S3_THREADS).map_err(OpenError::Threads)?;

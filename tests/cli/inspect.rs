@@ -12,9 +12,25 @@ fn refuses_files_that_are_not_krait_s() {
     fs::write(shell.path().join("text"), "hello").unwrap();
     says(
         &shell.fails(2, "inspect text"),
-        "give a WAL segment, chunk, map object, manifest or snapshot",
+        "give a WAL segment, chunk, map object, manifest, snapshot or name",
     );
     says(&shell.fails(3, "inspect none"), "none");
+}
+
+#[test]
+fn shows_the_name_of_a_volume() {
+    let shell = Shell::new();
+    let id = shell.json("volume create vm1 --size 8M --json")["id"].clone();
+    let view = shell.json("inspect --json krait-data/store/names/vm1");
+    assert_eq!(
+        (&view["kind"], &view["name"], &view["volume"]),
+        (&"name".into(), &"vm1".into(), &id)
+    );
+    let path = shell.path().join("krait-data/store/names/vm1");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    says(&shell.fails(6, "inspect krait-data/store/names/vm1"), "the file is damaged");
 }
 
 /// A segment with two records: data with a discard, then data of the next epoch.

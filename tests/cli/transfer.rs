@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use super::*;
@@ -101,6 +102,35 @@ fn pipes_bring_and_take_images() {
     assert!(output.stdout[..image.len()] == image[..]);
     assert!(output.stdout[image.len()..].iter().all(|byte| *byte == 0));
     says(&shell.fails(2, "export p - --json"), "takes neither --json nor --resume");
+}
+
+#[test]
+fn an_import_that_is_interrupted_says_how_to_go_on() {
+    let shell = Shell::new();
+    let mut import = Command::new(env!("CARGO_BIN_EXE_krait"));
+    import.args(["import", "vm", "-", "--size", "8M"]).current_dir(shell.path());
+    let mut import = import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pipe = import.stdin.take().unwrap();
+    while shell.run("volume info vm.importing").code != 0 {
+        assert!(import.try_wait().unwrap().is_none(), "it waits for its pipe");
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&import),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
+    let ended = import.wait_with_output().unwrap();
+    drop(pipe);
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.signal(), said.lines().count()), (Some(2), 1), "{said}");
+    says(
+        &said,
+        "krait: interrupted. The first 0 bytes are in volume vm.importing: `krait import vm",
+    );
+    fs::write(shell.path().join("vm.raw"), vec![7; 8 << 20]).unwrap();
+    shell.ok("import vm vm.raw --resume 0");
+    shell.ok("export vm same.raw");
+    assert_eq!(fs::read(shell.path().join("same.raw")).unwrap(), vec![7; 8 << 20]);
 }
 
 #[test]

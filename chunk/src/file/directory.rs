@@ -33,7 +33,8 @@ use crate::store::{ObjectName, StoreError};
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
-    staging: Staging,
+    /// Made when something is put for the first time.
+    staging: Mutex<Option<Arc<Staging>>>,
     files: Mutex<OpenFiles>,
     /// Directories that are known to survive a power cut, relative to the root.
     durable: Mutex<HashSet<PathBuf>>,
@@ -54,14 +55,35 @@ impl Directory {
                 outcome => outcome?,
             }
         }
-        let staging = Staging::open(&root)?;
-        Ok(Self {
+        let directory = Self::of(root);
+        directory.staging()?;
+        Ok(directory)
+    }
+
+    /// One that is there, in which nothing is made before something is put.
+    pub(super) fn open_to_read(root: &Path) -> io::Result<Self> {
+        root.read_dir()?;
+        Ok(Self::of(root.canonicalize()?))
+    }
+
+    fn of(root: PathBuf) -> Self {
+        Self {
             root,
-            staging,
+            staging: Mutex::default(),
             files: Mutex::default(),
             durable: Mutex::default(),
             failed: AtomicBool::new(false),
-        })
+        }
+    }
+
+    fn staging(&self) -> io::Result<Arc<Staging>> {
+        let mut staging = self.staging.lock().expect("no holder of this lock panics");
+        if let Some(staging) = &*staging {
+            return Ok(staging.clone());
+        }
+        let opened = Arc::new(Staging::open(&self.root)?);
+        *staging = Some(opened.clone());
+        Ok(opened)
     }
 
     fn path(&self, name: &ObjectName) -> PathBuf {
@@ -75,7 +97,8 @@ impl Directory {
     pub(super) fn put(&self, name: &ObjectName, body: &[u8]) -> Result<(), StoreError> {
         let write = || {
             self.make_directories(name)?;
-            let staged = self.staging.write(body)?;
+            let staging = self.staging()?;
+            let staged = staging.write(body)?;
             fs::rename(staged.path(), self.path(name))?;
             self.files().forget(name.as_str());
             self.sync_parent(name)
@@ -90,7 +113,8 @@ impl Directory {
             let outcome = match path.symlink_metadata() {
                 Ok(_) => Err(ErrorKind::AlreadyExists.into()),
                 Err(_) => {
-                    let staged = self.staging.write(body)?;
+                    let staging = self.staging()?;
+                    let staged = staging.write(body)?;
                     fs::hard_link(staged.path(), &path)
                 }
             };
@@ -252,7 +276,7 @@ impl Directory {
     }
 
     fn sync(&self, directory: &Path) -> io::Result<()> {
-        let outcome = sync_directory(directory).and_then(|()| self.staging.prove());
+        let outcome = sync_directory(directory).and_then(|()| self.staging()?.prove());
         if let Err(error) = &outcome
             && !is_missing(error)
         {

@@ -170,6 +170,12 @@ pub enum TransferError {
         #[source]
         source: Box<TransferError>,
     },
+    /// Somebody ended it by a signal.
+    #[error("interrupted")]
+    Signal,
+    /// The signals cannot be caught.
+    #[error("catch SIGINT and SIGTERM: {0}")]
+    Signals(#[source] std::io::Error),
     /// Some of an export is done.
     #[error(
         "{source}. The first {done} bytes are in {image}: `krait export {name} {image} --resume \
@@ -242,6 +248,8 @@ impl TransferError {
             | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::NotEmpty { .. } | Self::Occupied => ErrorKind::Exists,
             Self::Begun { .. } => ErrorKind::Exists,
+            Self::Signal => ErrorKind::Retry,
+            Self::Signals(error) => ErrorKind::of_io(error),
             Self::Unfinished { source, .. } | Self::Interrupted { source, .. } => source.kind(),
         }
     }

@@ -9,6 +9,7 @@ use wal::BLOCK_BYTES;
 use super::disk::{Disk, PIECE_BYTES};
 use super::error::TransferError;
 use super::image::{Target, is_pipe};
+use super::interrupt::{Done, say_at_the_end};
 use super::reach;
 use crate::cli::clone::Source;
 use crate::cli::output;
@@ -51,24 +52,33 @@ pub(in crate::cli) fn export(settings: &Settings, wish: &Export<'_>) -> Result<(
     known(&store::open(settings)?, &wish.from.volume)?;
     let name = wish.from.to_string();
     let mut target = Target::open(wish.image, wish.overwrite || wish.resume.is_some())?;
+    let begin = wish.resume.unwrap_or(0);
+    let done = Done::new(begin);
+    let interrupted = {
+        let (name, image, done) = (name.clone(), wish.image.display().to_string(), done.clone());
+        move |source| {
+            let (name, image, source) = (name.clone(), image.clone(), Box::new(source));
+            let done = done.get() / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+            TransferError::Interrupted { name, image, done, source }
+        }
+    };
+    if !is_pipe(wish.image) {
+        let at_signal = interrupted.clone();
+        let said = say_at_the_end(move || at_signal(TransferError::Signal).to_string());
+        said.map_err(TransferError::Signals)?;
+    }
     let (size, read) = reach(settings, false, |address| {
-        let mut done = wish.resume.unwrap_or(0);
         let mut disk = Disk::open(address, &name)?;
         let size = disk.size();
-        if done > size || !(done.is_multiple_of(BLOCK_BYTES as u64) || done == size) {
-            return Err(TransferError::Offset { offset: done, size });
+        if begin > size || !(begin.is_multiple_of(BLOCK_BYTES as u64) || begin == size) {
+            return Err(TransferError::Offset { offset: begin, size });
         }
-        target.begin(done)?;
-        let bar = Bar::start(format!("exporting {name}"), size, done);
-        match copy(&mut disk, &mut target, &mut done, &bar) {
+        target.begin(begin)?;
+        let bar = Bar::start(format!("exporting {name}"), size, begin);
+        match copy(&mut disk, &mut target, &done, &bar) {
             Ok(read) => Ok((size, read)),
             Err(error) if is_pipe(wish.image) => Err(error),
-            Err(source) => Err(TransferError::Interrupted {
-                name: name.clone(),
-                image: wish.image.display().to_string(),
-                done: done / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
-                source: Box::new(source),
-            }),
+            Err(source) => Err(interrupted(source)),
         }
     })?;
     let image = wish.image.to_owned();
@@ -89,21 +99,21 @@ pub(in crate::cli) fn export(settings: &Settings, wish: &Export<'_>) -> Result<(
 fn copy(
     disk: &mut Disk,
     target: &mut Target,
-    done: &mut u64,
+    done: &Done,
     bar: &Bar,
 ) -> Result<u64, TransferError> {
     let (size, mut read) = (disk.size(), 0);
-    while *done < size {
-        for (bytes, is_data) in disk.runs(*done, size - *done)? {
-            let bytes = bytes.min(size - *done);
+    while done.get() < size {
+        for (bytes, is_data) in disk.runs(done.get(), size - done.get())? {
+            let bytes = bytes.min(size - done.get());
             if is_data {
                 copy_data(disk, target, done, bytes, bar)?;
                 read += bytes;
             } else {
-                target.hole(*done, bytes)?;
-                *done += bytes;
+                target.hole(done.get(), bytes)?;
+                done.set(done.get() + bytes);
             }
-            bar.set(*done);
+            bar.set(done.get());
         }
     }
     target.finish(size)?;
@@ -114,13 +124,13 @@ fn copy(
 fn copy_data(
     disk: &mut Disk,
     target: &mut Target,
-    done: &mut u64,
+    done: &Done,
     bytes: u64,
     bar: &Bar,
 ) -> Result<(), TransferError> {
-    let (mut asked, end) = (*done, *done + bytes);
+    let (mut asked, end) = (done.get(), done.get() + bytes);
     let mut reading = VecDeque::with_capacity(READS);
-    while *done < end {
+    while done.get() < end {
         while asked < end && reading.len() < READS {
             let count = (PIECE_BYTES as u64).min(end - asked);
             reading.push_back(disk.start_read(asked, count as usize)?);
@@ -128,9 +138,9 @@ fn copy_data(
         }
         let oldest = reading.pop_front().expect("a read is under way");
         let content = disk.finish_read(&oldest)?;
-        target.data(*done, &content)?;
-        *done += content.len() as u64;
-        bar.set(*done);
+        target.data(done.get(), &content)?;
+        done.set(done.get() + content.len() as u64);
+        bar.set(done.get());
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use wal::{BLOCK_BYTES, SECTOR_BYTES, VolumeId};
 use super::disk::Disk;
 use super::error::TransferError;
 use super::image::{Piece, Source, runs};
+use super::interrupt::{Done, say_at_the_end};
 use super::reach;
 use crate::cli::output;
 use crate::cli::progress::{Bar, Progress};
@@ -73,6 +74,19 @@ pub(in crate::cli) fn import(settings: &Settings, wish: &Import<'_>) -> Result<(
         let name = wish.name.clone();
         return Err(VolumeError::Create(CreateError::Exists { name }).into());
     }
+    let done = Done::new(wish.resume.unwrap_or(0));
+    let unfinished = {
+        let (name, partial) = (wish.name.to_string(), partial.to_string());
+        let (image, done) = (wish.image.display().to_string(), done.clone());
+        move |source| {
+            let (name, partial, image) = (name.clone(), partial.clone(), image.clone());
+            let (done, source) = (done.get(), Box::new(source));
+            TransferError::Unfinished { name, partial, image, done, source }
+        }
+    };
+    let at_signal = unfinished.clone();
+    let said = say_at_the_end(move || at_signal(TransferError::Signal).to_string());
+    said.map_err(TransferError::Signals)?;
     let size = match wish.resume {
         Some(offset) => resumed(&store, wish, &source, begun.map(|_| (&partial, offset)))?,
         None if begun.is_some() => {
@@ -82,17 +96,10 @@ pub(in crate::cli) fn import(settings: &Settings, wish: &Import<'_>) -> Result<(
         None => create(settings, &store, wish, &source, &partial)?,
     };
     let sent = reach(settings, true, |address| {
-        let mut done = wish.resume.unwrap_or(0);
-        let bar = Bar::start(format!("importing {}", wish.name), size, done);
+        let bar = Bar::start(format!("importing {}", wish.name), size, done.get());
         let mut disk = Disk::open(address, partial.as_str())?;
-        let copied = copy(&mut source, &mut disk, &mut done, wish.resume.is_some(), &bar);
-        copied.map_err(|source| TransferError::Unfinished {
-            name: wish.name.to_string(),
-            partial: partial.to_string(),
-            image: wish.image.display().to_string(),
-            done,
-            source: Box::new(source),
-        })
+        let copied = copy(&mut source, &mut disk, &done, wish.resume.is_some(), &bar);
+        copied.map_err(unfinished)
     })?;
     let id = give_name(settings, &store, wish.name, &partial)?;
     let view = ImportView {
@@ -186,12 +193,12 @@ fn give_name(
 fn copy(
     source: &mut Source,
     disk: &mut Disk,
-    done: &mut u64,
+    done: &Done,
     goes_on: bool,
     bar: &Bar,
 ) -> Result<u64, TransferError> {
     let size = disk.size();
-    let (mut at, mut sent) = (*done, 0);
+    let (mut at, mut sent) = (done.get(), 0);
     loop {
         let piece = source.next(at)?;
         let bytes = match &piece {
@@ -209,9 +216,9 @@ fn copy(
         }
         at += bytes;
         bar.set(at);
-        if at - *done >= FLUSH_BYTES {
+        if at - done.get() >= FLUSH_BYTES {
             disk.flush()?;
-            *done = at / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+            done.set(at / BLOCK_BYTES as u64 * BLOCK_BYTES as u64);
         }
     }
     let rest = at.next_multiple_of(SECTOR_BYTES as u64).min(size);
@@ -219,7 +226,7 @@ fn copy(
         disk.zero(rest, size - rest)?;
     }
     disk.flush()?;
-    *done = size;
+    done.set(size);
     Ok(sent)
 }
 
