@@ -31,8 +31,8 @@ pub enum FlattenError {
     Attach(#[from] AttachError),
     /// Snapshots of it share.
     #[error(
-        "{source}: delete them first, and separate or delete clones of it before it; `krait \
-         snapshot list {name}` shows them"
+        "{source}: flatten or delete the clones, which `krait volume info {name}` names, then delete the \
+         snapshots, which `krait snapshot list {name}` shows"
     )]
     Shared {
         /// The volume.

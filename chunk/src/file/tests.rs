@@ -150,3 +150,15 @@ fn listing_never_leaves_the_root() {
         assert_eq!(block_on(store.list(prefix)).unwrap(), [], "{prefix}");
     }
 }
+
+#[test]
+fn who_only_looks_makes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let look = |path: &std::path::Path| FileStore::open_to_read(path, Workers::start(1).unwrap());
+    assert!(matches!(look(&root.path().join("none")), Err(StoreError::Io { .. })));
+    let store = look(root.path()).unwrap();
+    assert!(block_on(store.list("")).unwrap().is_empty());
+    assert!(root.path().read_dir().unwrap().next().is_none(), "nothing was made");
+    block_on(store.put(&name("a"), vec![1])).unwrap();
+    assert_eq!(block_on(open(root.path()).get_range(&name("a"), 0..1)).unwrap(), [1]);
+}
