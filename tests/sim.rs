@@ -153,3 +153,8 @@ fn a_snapshot_that_was_taken_back_is_not_there() {
 fn a_map_that_cannot_be_folded_has_its_limit() {
     cases::a_map_that_cannot_be_folded_has_its_limit().expect("the log keeps the rest");
 }
+
+#[test]
+fn a_full_disk_goes_on_by_uploads() {
+    cases::a_full_disk_goes_on_by_uploads().expect("uploads free the log");
+}

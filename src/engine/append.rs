@@ -273,16 +273,17 @@ impl<E: Env> Log<E> {
         Ok(())
     }
 
-    /// Waits until the log is full, after segments were given back more often than `after`; tells
-    /// how often that is. `None` when the log has ended.
-    pub async fn pressed(&self, after: Option<u64>) -> Option<u64> {
+    /// Waits until the log is full, other than at `before`. `None` when the log has ended.
+    pub async fn pressed(&self, before: Option<Pressed>) -> Option<Pressed> {
+        let newest = || self.last_lsn();
         let pressed = || {
+            let now = Pressed { returns: self.state.borrow().returns, newest: newest() };
             let state = self.state.borrow();
             if state.closing || self.shared.alive().is_err() {
                 return Some(None);
             }
-            let is_news = after.is_none_or(|after| state.returns > after);
-            (state.full && is_news).then_some(Some(state.returns))
+            // What was logged since is in no cut that was asked for then.
+            (state.full && before != Some(now)).then_some(Some(now))
         };
         self.progress.until(pressed).await
     }
@@ -372,6 +373,14 @@ impl<E: Env> Log<E> {
         let last = self.last_lsn();
         self.sync(last).await
     }
+}
+
+/// When a log was full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pressed {
+    /// How often segments had been given back.
+    returns: u64,
+    newest: Lsn,
 }
 
 impl<E: Env> Filled<E> {

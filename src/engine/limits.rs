@@ -95,6 +95,9 @@ pub const SLOW_WRITE: Duration = Duration::from_millis(1);
 /// somebody who waits.
 pub const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Time between two lines that tell of a full disk.
+pub const TELL_FULL: Duration = Duration::from_secs(60);
+
 /// Pause between two looks of a full log at whether its disk still lives: as long as somebody may
 /// wait for nothing.
 pub const LIFE_PAUSE: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use wal::disk::{Disk, DiskFile};
 use wal::{BLOCK_BYTES, Batch, Lsn, SegmentFile, SegmentId};
@@ -121,6 +122,10 @@ pub(super) struct State<E: Env> {
     pub(super) starved: Option<VolumeError>,
     /// No segment can be had before one is given back.
     pub(super) full: bool,
+    /// Somebody looks for space after a while.
+    pub(super) looking: bool,
+    /// When it was said last that the disk is full.
+    pub(super) told_full: Option<Duration>,
     /// Somebody looks whether the disk of a full log still lives.
     pub(super) probing: bool,
     /// Newest record that a manifest covers; none before the first cut of this opening.
@@ -163,6 +168,8 @@ impl<E: Env> State<E> {
             aging: false,
             starved: None,
             full: false,
+            looking: false,
+            told_full: None,
             probing: false,
             covered: None,
             returns: 0,

@@ -9,7 +9,7 @@ use wal::runtime::Runtime;
 
 use super::Env;
 use super::error::VolumeError;
-use super::limits::{LIFE_PAUSE, SPACE_PAUSE};
+use super::limits::{LIFE_PAUSE, SPACE_PAUSE, TELL_FULL};
 use super::log::Log;
 
 impl<E: Env> Log<E> {
@@ -46,10 +46,20 @@ impl<E: Env> Log<E> {
                     clock.clone().spawn(async move { log.look_for_life(clock).await });
                 }
             }
-            Err(PoolError::NoSpace(_)) => {
+            Err(PoolError::NoSpace(cause)) => {
                 state.full = true;
-                let log = self.clone();
-                clock.clone().spawn(async move { log.look_for_space(clock).await });
+                let now = clock.now();
+                if state.told_full.is_none_or(|at| now - at >= TELL_FULL) {
+                    state.told_full = Some(now);
+                    let volume = self.identity.volume;
+                    log::warn!(
+                        "volume {volume}: its log waits for space on the local disk: {cause}"
+                    );
+                }
+                if !std::mem::replace(&mut state.looking, true) {
+                    let log = self.clone();
+                    clock.clone().spawn(async move { log.look_for_space(clock).await });
+                }
             }
         }
         drop(state);
@@ -60,8 +70,11 @@ impl<E: Env> Log<E> {
     /// Space can return from elsewhere than a cut: tries again after a while.
     async fn look_for_space(self: Rc<Self>, clock: E::Runtime) {
         clock.sleep(SPACE_PAUSE).await;
-        if !planted::is(Bug::SpaceNotLookedFor) && std::mem::take(&mut self.state.borrow_mut().full)
-        {
+        if planted::is(Bug::SpaceNotLookedFor) {
+            return;
+        }
+        self.state.borrow_mut().looking = false;
+        if std::mem::take(&mut self.state.borrow_mut().full) {
             self.wake_all();
         }
     }

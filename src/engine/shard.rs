@@ -136,8 +136,8 @@ impl<E: Env> Shard<E> {
         let shard = self.clone();
         runtime.spawn(async move {
             let mut seen = None;
-            while let Some(returns) = shard.log.pressed(seen).await {
-                seen = Some(returns);
+            while let Some(pressed) = shard.log.pressed(seen).await {
+                seen = Some(pressed);
                 shard.core.note_dirty(shard.volume, true);
             }
             if shard.shared.alive().is_err() {

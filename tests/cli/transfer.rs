@@ -108,7 +108,7 @@ fn pipes_bring_and_take_images() {
 fn an_import_that_is_interrupted_says_how_to_go_on() {
     let shell = Shell::new();
     let mut import = Command::new(env!("CARGO_BIN_EXE_krait"));
-    import.args(["import", "vm", "-", "--size", "8M"]).current_dir(shell.path());
+    import.args(["import", "vm", "-", "--size", "8M"]).current_dir(shell.path()).env_clear();
     let mut import = import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pipe = import.stdin.take().unwrap();
     while shell.run("volume info vm.importing").code != 0 {

@@ -18,6 +18,7 @@ use krait::engine::limits::Tuning;
 use krait::engine::mesh::CoreId;
 use krait::engine::snapshot::NewSnapshot;
 use krait::engine::volume::Volume;
+use krait::sim::disk::DiskFaults;
 use krait::sim::{Bucket, Budget, Drive, Executor, Host, PowerLoss, Scenario, SimEnv};
 use wal::runtime::Runtime as _;
 use wal::{BLOCK_BYTES, VolumeId};
@@ -272,4 +273,36 @@ pub fn a_map_that_cannot_be_folded_has_its_limit() -> Found {
         let volume = core.attach(VOLUME).await.expect("it is open");
         expect(&volume, 19, 9).await
     })
+}
+
+/// The disk is too small for the log, no cut falls due by itself for hours, and whoever writes flushes.
+pub fn a_full_disk_goes_on_by_uploads() -> Found {
+    for segments in 2..6 {
+        let land = Land::new();
+        let post = land.post(0);
+        let segment = u64::from(tuning().segment_blocks) * BLOCK_BYTES as u64;
+        let capacity = Some(post.drive.used() + segments * segment + segment / 2);
+        post.drive.set_faults(DiskFaults { capacity, ..DiskFaults::default() });
+        land.run(&post, async move |core| {
+            let volume = core.attach(VOLUME).await.expect("it opens");
+            for round in 0..200u64 {
+                let some = async {
+                    let (at, body) =
+                        (round * 17 % 4000 * BLOCK_BYTES as u64, vec![1; 10 * BLOCK_BYTES]);
+                    // Who is told that there is no space tries again.
+                    while volume.write(at, Bytes::from(body.clone())).await.is_err() {
+                        core.runtime.sleep(Duration::from_millis(100)).await;
+                    }
+                    volume.flush().await.map_err(|error| error.to_string())
+                };
+                let late = async {
+                    core.runtime.sleep(Duration::from_secs(60)).await;
+                    Err(format!("with {segments} segments flush {round} takes a minute"))
+                };
+                future::or(some, late).await?;
+            }
+            Ok::<_, String>(())
+        })?;
+    }
+    Ok(())
 }
