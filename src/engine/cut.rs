@@ -19,7 +19,7 @@ use wal::{Epoch, HoleKind, Lsn, ShardId};
 use super::Env;
 use super::coordinator::Coordinator;
 use super::error::VolumeError;
-use super::message::{Answer, Sealed, ShardAsk};
+use super::message::{Answer, EndedCut, Sealed, ShardAsk};
 use super::named::Named;
 use super::packer::Packer;
 use super::uploads::Uploads;
@@ -54,9 +54,11 @@ impl<E: Env> Coordinator<E> {
         }
         chunks.extend(self.pack(epoch, rests).await?);
         self.make_room_for(chunks.len()).await?;
+        let is_published =
+            named.is_some() || !chunks.is_empty() || self.lags.get() || self.is_behind(&positions);
         if let Some(named) = &named {
             self.publish_named(named, positions, &chunks).await?;
-        } else if !chunks.is_empty() || self.lags.get() || self.is_behind(&positions) {
+        } else if is_published {
             let cut = Cut { incarnation: self.shared.incarnation, epoch, positions };
             self.publish(in_cut(&cut, &chunks)).await?;
         }
@@ -71,8 +73,9 @@ impl<E: Env> Coordinator<E> {
         }
         self.published_at.set(Some(self.core.runtime.now()));
         let chunks = Arc::new(chunks);
-        for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone(), Some(epoch))).await
-        {
+        let is_published = is_published || planted::is(Bug::EmptyCutUnpublished);
+        let ended = Some(EndedCut { epoch, is_published });
+        for (_, outcome) in self.ask_all(|_| ShardAsk::Published(chunks.clone(), ended)).await {
             outcome?;
         }
         if named.is_some() {
@@ -94,7 +97,11 @@ impl<E: Env> Coordinator<E> {
         let covered = &newest.1.cut;
         let is_own = covered.incarnation == self.shared.incarnation;
         let of = |shard| covered.positions.iter().find(|(at, _)| is_own && *at == shard);
-        let is_above = |(shard, lsn): &(_, Lsn)| of(*shard).is_none_or(|(_, below)| lsn > below);
+        // Marks hold nothing, and are given back with what comes behind them.
+        let held = |shard, lsn: Lsn| lsn.min(self.shared.newest_entry(shard));
+        let is_above = |(shard, lsn): &(ShardId, Lsn)| {
+            held(*shard, *lsn) > of(*shard).map_or(Lsn(0), |(_, below)| *below)
+        };
         !planted::is(Bug::EmptyCutUnpublished) && positions.iter().any(is_above)
     }
 

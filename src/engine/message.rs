@@ -82,7 +82,7 @@ pub enum ShardAsk {
     /// Make durable in the log what belongs to `epoch` or an older one.
     LogCut(Epoch),
     /// A manifest with these chunks is durable; that of this cut, which was sealed last, if it is one.
-    Published(Arc<Vec<ChunkIndex>>, Option<Epoch>),
+    Published(Arc<Vec<ChunkIndex>>, Option<EndedCut>),
     /// Pack again what is still needed of these chunks, for a manifest of this cut.
     Compact(Arc<Vec<ChunkIndex>>, Epoch),
     /// Pack again what pages from this one on have of other volumes, for a manifest of this cut.
@@ -167,6 +167,15 @@ pub struct Kept {
     pub payload: Bytes,
     /// The first of them.
     pub first: u32,
+}
+
+/// A cut that is at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedCut {
+    /// The epoch that it ended.
+    pub epoch: Epoch,
+    /// Whether a manifest has its positions. One of nothing needs none, and gives no log back.
+    pub is_published: bool,
 }
 
 /// Why a volume is opened.

@@ -19,7 +19,7 @@ use super::error::VolumeError;
 use super::frozen::Frozen;
 use super::limits::{MAP_SLICE_ENTRIES, SEAL_READ_BLOCKS, SEAL_READS, SEAL_SLICE_BLOCKS};
 use super::log_state::Entry;
-use super::message::Sealed;
+use super::message::{EndedCut, Sealed};
 use super::packer::Packer;
 use super::place::{LogPlace, Place};
 use super::shard::Shard;
@@ -237,7 +237,7 @@ impl<E: Env> Shard<E> {
 
     /// A manifest is durable: its chunks become part of the map, in slices. If it is that of a cut,
     /// the frozen map covers them until then; then that and its log go.
-    pub(super) async fn published(&self, chunks: &[ChunkIndex], cut: Option<Epoch>) {
+    pub(super) async fn published(&self, chunks: &[ChunkIndex], cut: Option<EndedCut>) {
         let mut applied = 0;
         for index in chunks {
             self.maps.borrow_mut().sealed.note_chunk(index);
@@ -255,7 +255,7 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
-        let Some(cut) = cut else { return };
+        let Some(EndedCut { epoch: cut, is_published }) = cut else { return };
         let is_it = |frozen: &Frozen| frozen.epoch == cut || planted::is(Bug::FrozenDroppedEarly);
         assert!(self.maps.borrow().frozen.front().is_none_or(is_it), "cuts come in order");
         while self.settle_frozen() {
@@ -265,7 +265,7 @@ impl<E: Env> Shard<E> {
             self.core.runtime.pause().await;
         }
         let frozen = self.maps.borrow_mut().frozen.pop_front();
-        if let Some(position) = frozen.and_then(|frozen| frozen.position)
+        if let Some(position) = frozen.and_then(|frozen| frozen.position).filter(|_| is_published)
             && self.log.reclaim(position)
         {
             self.core.note_dirty(self.volume, true);

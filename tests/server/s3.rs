@@ -100,5 +100,5 @@ fn a_wrong_secret_ends_the_start_with_a_clear_error_and_stays_secret() {
     let (said, code) = refused(&home(&bucket, "not-the-secret"));
     assert!(said.contains("denies access") && said.contains("SignatureDoesNotMatch"), "{said}");
     assert!(!said.contains("not-the-secret"), "{said}");
-    assert_eq!(code, Some(9));
+    assert_eq!(code, Some(8));
 }
