@@ -70,7 +70,9 @@ fn find(bug: Bug) -> Option<(u64, String)> {
         Bug::AnyPredecessor => outsleep(),
         Bug::NoMark => vouch(),
         Bug::StaleNoSpace => fill(1, 5),
-        Bug::SpaceNotLookedFor => fill(2, 60),
+        Bug::SpaceNotLookedFor => {
+            fill(2, 60).and_then(|()| cases::a_full_disk_goes_on_by_uploads())
+        }
         Bug::EmptyCutUnpublished => empty(),
         Bug::StaleOpening => cases::a_lost_volume_is_not_opened_as_it_was(),
         Bug::UnfoldedWithoutLimit => cases::a_map_that_cannot_be_folded_has_its_limit(),
