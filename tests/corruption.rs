@@ -45,14 +45,7 @@ fn zero(block: u64, blocks: u64, kind: ZeroKind) -> Deed {
 }
 
 fn script(deeds: Vec<Deed>) -> Script {
-    Script {
-        deeds,
-        flushes_in_cuts: false,
-        rests: true,
-        full: None,
-        cut_at: None,
-        mode: PowerLoss::DropAll,
-    }
+    Script { deeds, rests: true, full: None, cut_at: None, mode: PowerLoss::DropAll }
 }
 
 const FLUSH: Deed = Deed { command: Command::Flush, kind: ZeroKind::Zero };

@@ -64,13 +64,12 @@ fn live(deeds: &[Deed], rests: bool, cut_at: Option<(Call, u64)>, mode: PowerLos
     let flush = Deed { command: Command::Flush, kind: ZeroKind::Zero };
     let before = Script {
         deeds: vec![write(0, 32), flush],
-        flushes_in_cuts: false,
         rests: false,
         full: None,
         cut_at: None,
         mode: PowerLoss::KeepAll,
     };
-    let script = Script { deeds: deeds.to_vec(), rests, cut_at, mode, ..before.clone() };
+    let script = Script { deeds: deeds.to_vec(), rests, full: None, cut_at, mode };
     let calls = run_script::<Engine>(Scenario::calm(), &[before, script.clone()]);
     let calls = calls.unwrap_or_else(|failure| panic!("{failure}\n{script:#?}"));
     (calls.writes, calls.syncs)

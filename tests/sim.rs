@@ -130,31 +130,8 @@ fn a_seed_run_twice_gives_the_same_trace() {
 }
 
 #[test]
-fn a_lost_volume_is_not_opened_as_it_was() {
-    cases::a_lost_volume_is_not_opened_as_it_was().expect("what the other host wrote is there");
-}
-
-#[test]
-fn epochs_do_not_fall_behind_a_mark() {
-    cases::epochs_do_not_fall_behind_a_mark().expect("the log is sound");
-}
-
-#[test]
-fn a_snapshot_that_was_made_is_there() {
-    cases::a_snapshot_that_was_made_is_there().expect("it is there, or was refused");
-}
-
-#[test]
-fn a_snapshot_that_was_taken_back_is_not_there() {
-    cases::a_snapshot_that_was_taken_back_is_not_there().expect("it is gone");
-}
-
-#[test]
-fn a_map_that_cannot_be_folded_has_its_limit() {
-    cases::a_map_that_cannot_be_folded_has_its_limit().expect("the log keeps the rest");
-}
-
-#[test]
-fn a_full_disk_goes_on_by_uploads() {
-    cases::a_full_disk_goes_on_by_uploads().expect("uploads free the log");
+fn every_case_holds() {
+    let failed = |(name, case): &cases::Case| case().err().map(|found| format!("{name}: {found}"));
+    let failed: Vec<_> = cases::ALL.iter().filter_map(failed).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }

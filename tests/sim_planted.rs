@@ -73,7 +73,7 @@ fn find(bug: Bug) -> Option<(u64, String)> {
         Bug::SpaceNotLookedFor => {
             fill(2, 60).and_then(|()| cases::a_full_disk_goes_on_by_uploads())
         }
-        Bug::EmptyCutUnpublished => empty(),
+        Bug::EmptyCutUnpublished => cases::a_cut_of_nothing_gives_back_what_is_covered(),
         Bug::StaleOpening => cases::a_lost_volume_is_not_opened_as_it_was(),
         Bug::UnfoldedWithoutLimit => cases::a_map_that_cannot_be_folded_has_its_limit(),
         Bug::StaleStamp => cases::epochs_do_not_fall_behind_a_mark(),
@@ -138,37 +138,10 @@ fn vouch() -> Result<(), String> {
     let first = Scenario::calm().windows[0].start * BLOCK_SECTORS;
     let write = Command::Write { first, count: BLOCK_SECTORS, fua: true };
     let deeds = vec![Deed { command: write, kind: ZeroKind::Zero }];
-    let script = Script { rests: true, ..script(deeds) };
+    let script = Script { deeds, rests: true, full: None, cut_at: None, mode: PowerLoss::DropAll };
     let specimen = Specimen::<Engine>::new(Scenario::calm(), &[script]);
     let records = specimen.map_err(|failure| failure.fault.to_string())?.records();
     if records.is_empty() { Err("nothing vouches for the newest record".into()) } else { Ok(()) }
-}
-
-fn script(deeds: Vec<Deed>) -> Script {
-    let (flushes_in_cuts, rests, full, cut_at) = (false, false, None, None);
-    Script { deeds, flushes_in_cuts, rests, full, cut_at, mode: PowerLoss::DropAll }
-}
-
-/// What a flush logs while it is sealed from memory is given back with the next cut, which has nothing.
-fn empty() -> Result<(), String> {
-    let mut scenario = Scenario { most_cores: 1, ..Scenario::calm() };
-    let blocks = 64;
-    scenario.windows = std::iter::once(0..blocks).collect();
-    let (tuning, unlogged) = (&mut scenario.tuning, 2 * blocks);
-    (tuning.cache_blocks, tuning.unlogged_blocks) = (2 * unlogged, unlogged);
-    tuning.chunk_blocks = blocks;
-    let write = |blocks| {
-        let command = Command::Write { first: 0, count: blocks * BLOCK_SECTORS, fua: false };
-        Deed { command, kind: ZeroKind::Zero }
-    };
-    let [cut, flush] =
-        [Command::Cut, Command::Flush].map(|command| Deed { command, kind: ZeroKind::Zero });
-    let deeds = vec![write(1), flush, cut, write(blocks), cut, cut, write(1), flush];
-    // The files that were given back are gone for good.
-    let mode = PowerLoss::KeepAll;
-    let script = Script { flushes_in_cuts: true, mode, ..script(deeds) };
-    let lived = run_script::<Engine>(scenario, &[script]);
-    lived.map(drop).map_err(|failure| failure.fault.to_string())
 }
 
 /// A log goes on when the disk has space again.
@@ -184,7 +157,9 @@ fn fill(segments: u64, seconds: u64) -> Result<(), String> {
 fn without_a_bug_nothing_is_found() {
     outsleep().expect("what a sleeper left misleads nobody");
     vouch().expect("there is a mark");
-    empty().expect("what a manifest does not cover is there");
+    for (name, case) in cases::ALL {
+        case().unwrap_or_else(|found| panic!("{name}: {found}"));
+    }
     fill(1, 5).and_then(|()| fill(2, 60)).expect("there is space again");
     let focused = [
         Bug::NoChunkChecksum,

@@ -8,6 +8,7 @@ mod directory;
 mod open_files;
 mod staging;
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,13 +34,7 @@ impl FileStore {
     /// If the directory cannot be made or written.
     pub fn open(root: impl Into<PathBuf>, workers: Workers) -> Result<Self, StoreError> {
         let root = root.into();
-        let object = root.display().to_string();
-        let directory = Directory::open(root).map_err(|source| StoreError::Io {
-            action: "open store",
-            object,
-            source,
-        })?;
-        Ok(Self { directory: Arc::new(directory), workers })
+        Self::of(&root, Directory::open(root.clone()), workers)
     }
 
     /// Opens the store in `root` to look at it: it must be there, and may be on a file system that takes no
@@ -48,11 +43,16 @@ impl FileStore {
     /// # Errors
     /// If it is no directory, or may not be read.
     pub fn open_to_read(root: &Path, workers: Workers) -> Result<Self, StoreError> {
-        let directory = Directory::open_to_read(root).map_err(|source| StoreError::Io {
-            action: "open store",
-            object: root.display().to_string(),
-            source,
-        })?;
+        Self::of(root, Directory::open_to_read(root), workers)
+    }
+
+    fn of(
+        root: &Path,
+        opened: io::Result<Directory>,
+        workers: Workers,
+    ) -> Result<Self, StoreError> {
+        let (action, object) = ("open store", root.display().to_string());
+        let directory = opened.map_err(|source| StoreError::Io { action, object, source })?;
         Ok(Self { directory: Arc::new(directory), workers })
     }
 
@@ -65,7 +65,7 @@ impl FileStore {
         let directory = Arc::clone(&self.directory);
         let outcome = self.workers.run(move || job(&directory)).await;
         outcome.unwrap_or_else(|failure| {
-            let source = std::io::Error::other(failure);
+            let source = io::Error::other(failure);
             Err(StoreError::Io { action, object: object.to_owned(), source })
         })
     }

@@ -275,10 +275,10 @@ impl<E: Env> Log<E> {
 
     /// Waits until the log is full, other than at `before`. `None` when the log has ended.
     pub async fn pressed(&self, before: Option<Pressed>) -> Option<Pressed> {
-        let newest = || self.last_lsn();
         let pressed = || {
-            let now = Pressed { returns: self.state.borrow().returns, newest: newest() };
+            let newest = self.last_lsn();
             let state = self.state.borrow();
+            let now = Pressed { returns: state.returns, newest };
             if state.closing || self.shared.alive().is_err() {
                 return Some(None);
             }

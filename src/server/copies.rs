@@ -244,12 +244,12 @@ pub(super) async fn clone(
     let wanted = from.unwrap_or_else(|| SnapshotName::of_clone(id));
     let made = new_snapshot(wanted.clone(), timeout);
     let created_unix_ms = made.created_unix_ms;
-    let snapshot = wanted.clone();
-    let source_of = (source, source_name.clone());
-    let new = NewClone { name: name.clone(), id, source: source_of, snapshot, created_unix_ms };
+    let of = (source, source_name.clone());
+    let cut = wanted.clone();
+    let new = NewClone { name: name.clone(), id, source: of, snapshot: cut, created_unix_ms };
     let cloned = async {
         if is_hidden {
-            self::snapshot(local, source_name, source, made).await?;
+            snapshot(local, source_name, source, made).await?;
         }
         settle(local, source_name, source, timeout).await?;
         Ok::<_, CopyError>(clones::create(store, new).await?)

@@ -1,6 +1,6 @@
 //! Cases: what a world comes upon too seldom, played out on the simulated disk and store.
 //!
-//! Each is a test of its own, and the way to find the bug that is planted for it.
+//! Each runs with the simulation, and is the way to find the bug that is planted for it.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -28,7 +28,21 @@ const BLOCKS: u64 = 4096;
 const SEED: u64 = 3;
 
 type Found<T = ()> = Result<T, String>;
-type Case = Rc<Core<SimEnv>>;
+type HostCore = Rc<Core<SimEnv>>;
+
+/// What it shows, and how.
+pub type Case = (&'static str, fn() -> Found);
+
+/// All of them.
+pub const ALL: &[Case] = &[
+    ("a cut of nothing gives back what is covered", a_cut_of_nothing_gives_back_what_is_covered),
+    ("a lost volume is not opened as it was", a_lost_volume_is_not_opened_as_it_was),
+    ("epochs do not fall behind a mark", epochs_do_not_fall_behind_a_mark),
+    ("a snapshot that was made is there", a_snapshot_that_was_made_is_there),
+    ("a snapshot that was taken back is not there", a_snapshot_that_was_taken_back_is_not_there),
+    ("a map that cannot be folded has its limit", a_map_that_cannot_be_folded_has_its_limit),
+    ("a full disk goes on by uploads", a_full_disk_goes_on_by_uploads),
+];
 
 /// Writes stay in memory until they are flushed, segments are small, and cuts come when they are asked
 /// for.
@@ -58,7 +72,7 @@ struct Land {
 struct Post {
     host: Host,
     drive: Drive,
-    core: Case,
+    core: HostCore,
 }
 
 impl Land {
@@ -102,7 +116,7 @@ impl Land {
     fn run<T: 'static, F: Future<Output = T> + 'static>(
         &self,
         post: &Post,
-        work: impl FnOnce(Case) -> F,
+        work: impl FnOnce(HostCore) -> F,
     ) -> T {
         let done = Rc::new(RefCell::new(None));
         let (work, place) = (work(post.core.clone()), done.clone());
@@ -135,6 +149,39 @@ async fn expect(volume: &Volume<SimEnv>, first: u64, byte: u8) -> Found {
         Some(found) if *found == byte => Ok(()),
         found => Err(format!("block {first} begins with {found:?} instead of {byte}")),
     }
+}
+
+/// A flush logs what a cut is being sealed of from memory; the next cut, of nothing, gives that back.
+pub fn a_cut_of_nothing_gives_back_what_is_covered() -> Found {
+    let land = Land::new();
+    let post = land.post(0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.expect("it opens");
+        write(&volume, 0, 1, 1).await;
+        volume.flush().await.expect("a sound disk");
+        let drain = async || core.drain(volume.number()).await.expect("a sound store");
+        drain().await;
+        // Some segments, in memory only.
+        write(&volume, 0, 2, 200).await;
+        let epoch = volume.shared().epoch();
+        let flush = async {
+            while volume.shared().epoch() == epoch {
+                core.runtime.pause().await;
+            }
+            volume.flush().await.expect("a sound disk");
+        };
+        future::zip(drain(), flush).await;
+        drain().await;
+        core.runtime.sleep(Duration::from_secs(1)).await;
+        write(&volume, 0, 3, 1).await;
+        volume.flush().await.expect("a sound disk");
+    });
+    let post = land.kill(post, 0);
+    land.run(&post, async |core| {
+        let volume = core.attach(VOLUME).await.map_err(|error| error.to_string())?;
+        expect(&volume, 0, 3).await?;
+        expect(&volume, 199, 2).await
+    })
 }
 
 /// A host that lost a volume, and did not notice as nobody wrote to it, opens it again when it was given

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
 /// Bytes of a transfer that are done, for who transfers and for who is asked at its end.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Done(Arc<AtomicU64>);
 
 impl Done {

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::future::zip;
 use wal::runtime::Runtime;
 
 use super::life::End;
@@ -18,16 +17,11 @@ use crate::sim::store::StoreFaults;
 use crate::sim::subject::{Subject, ZeroKind};
 use crate::sim::workload::{Deed, Shift};
 
-/// Time from the begin of a cut to a flush that comes meanwhile: less than a store takes.
-const INTO_A_CUT: Duration = Duration::from_millis(3);
-
 /// One life.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// What its only client does, one command after the other, each on another core.
     pub deeds: Vec<Deed>,
-    /// Whether another one flushes while each cut is made.
-    pub flushes_in_cuts: bool,
     /// Whether it rests after the last one.
     pub rests: bool,
     /// Nothing but this life's log can take anything: there is no store, and the disk has only so
@@ -53,7 +47,6 @@ impl Script {
         let segment = scenario.tuning.segment_blocks * wal::BLOCK_BYTES as u64;
         Self {
             deeds: vec![Deed { command: write, kind: ZeroKind::Zero }; 8],
-            flushes_in_cuts: false,
             rests: false,
             full: Some((segments * segment, span)),
             cut_at: None,
@@ -89,8 +82,7 @@ pub fn run_script<S: Subject>(
         // Whatever recovery showed must survive what the power does to it.
         let mode = scripts.last().map_or(PowerLoss::DropAll, |script| script.mode);
         let deeds = Vec::new();
-        let (flushes_in_cuts, rests) = (false, false);
-        world.act(&Script { deeds, flushes_in_cuts, rests, full: None, cut_at: None, mode })?;
+        world.act(&Script { deeds, rests: false, full: None, cut_at: None, mode })?;
         world.live(End::Verify)?;
         Ok(calls)
     })
@@ -130,20 +122,10 @@ impl<S: Subject> World<S> {
         }
         let (deeds, client) = (script.deeds.clone(), Rc::clone(&shift));
         let (runtime, rests) = (host.cores[0].runtime.clone(), script.full.is_some());
-        let flushes_in_cuts = script.flushes_in_cuts;
         let acting = async move {
             let mut first = rests;
             for (deed, volume) in deeds.into_iter().zip(volumes.iter().cycle()) {
-                let flush = async {
-                    if flushes_in_cuts && deed.command == Command::Cut {
-                        runtime.sleep(INTO_A_CUT).await;
-                        let flush = Deed { command: Command::Flush, kind: ZeroKind::Zero };
-                        client.perform::<S>(volume, flush).await?;
-                    }
-                    Ok::<(), Fault>(())
-                };
-                let (done, flushed) = zip(client.perform::<S>(volume, deed), flush).await;
-                done.and(flushed.map(|()| true))?;
+                client.perform::<S>(volume, deed).await?;
                 if std::mem::take(&mut first) {
                     runtime.sleep(REST).await;
                 }
